@@ -1,0 +1,195 @@
+"""Everything that differs between Python 2 and 3, or between versions of a library. No other module asks for
+a version."""
+from __future__ import absolute_import, division, print_function
+
+import ctypes
+import errno
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+import _socket
+
+PY2 = sys.version_info[0] == 2
+
+#: What a call on a socket raises, in every version (in Python 3 another name of OSError).
+SocketError = _socket.error
+
+#: "Not now": the only errors of a non-blocking call that are no errors.
+WOULD_BLOCK = frozenset([errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR])
+
+#: Seconds on a clock that never goes back. Python 2 has none; there a step of the wall clock shortens or
+#: prolongs a wait.
+monotonic = getattr(time, 'monotonic', time.time)
+
+_SOCK_NONBLOCK = 0o4000       # Linux; Python 2 does not name them
+_SOCK_CLOEXEC = 0o2000000
+
+
+def new_socket(family, kind):
+    """A bare `_socket.socket`: non-blocking, closed on exec, made with one system call. The caller owns it.
+
+    The relay and the connect work on bare sockets: gevent's wrapper costs a Python call for each operation,
+    and its constructor an `ioctl` and two watchers that would never be used. """
+    return _socket.socket(family, kind | _SOCK_NONBLOCK | _SOCK_CLOEXEC)
+
+
+if PY2:
+    def accept(listener):
+        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns
+        the socket.
+
+        Raises SocketError with an errno of WOULD_BLOCK when nobody waits.
+        """
+        sock, address = listener.accept()
+        _close_on_exec(sock.fileno())
+        sock.setblocking(False)
+        return sock, address
+
+    def _close_on_exec(descriptor):
+        import fcntl
+        fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+else:
+    def accept(listener):
+        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns
+        the socket.
+
+        Raises SocketError with an errno of WOULD_BLOCK when nobody waits.
+        """
+        descriptor, address = listener._accept()
+        sock = _socket.socket(listener.family, listener.type, listener.proto, descriptor)
+        sock.setblocking(False)
+        return sock, address
+
+
+def bare_socket(sock):
+    """The `_socket.socket` below a gevent or standard socket, which stays its owner."""
+    while not type(sock) is _socket.socket and hasattr(sock, '_sock'):
+        sock = sock._sock
+    return sock
+
+
+_SPLICE_FLAGS = 1 | 2   # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
+
+
+def find_splice():
+    """A function `(from_descriptor, to_descriptor, most_bytes) -> bytes moved` on splice(2), or None where
+    there is none.
+
+    It raises OSError (or SocketError in Python 2, where the two differ) with `errno` set. `os.splice` came
+    with Python 3.10. """
+    if hasattr(os, 'splice'):
+        splice = os.splice
+
+        def os_splice(source, sink, most):
+            return splice(source, sink, most, flags=_SPLICE_FLAGS)
+        return os_splice
+    try:
+        library_splice = ctypes.CDLL(None, use_errno=True).splice
+    except (AttributeError, OSError):
+        return None
+    library_splice.restype = ctypes.c_ssize_t
+    library_splice.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t,
+                               ctypes.c_uint]
+
+    def ctypes_splice(source, sink, most):
+        moved = library_splice(source, None, sink, None, most, _SPLICE_FLAGS)
+        if moved < 0:
+            code = ctypes.get_errno()
+            raise SocketError(code, os.strerror(code))
+        return moved
+    return ctypes_splice
+
+
+def new_pipe():
+    """A pipe (read end, write end) whose descriptors are non-blocking and closed on exec. The caller owns
+    both."""
+    if hasattr(os, 'pipe2'):
+        return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    import fcntl
+    ends = os.pipe()
+    for end in ends:
+        fcntl.fcntl(end, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_NONBLOCK)
+    return ends
+
+
+_IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50       # ip(7), ipv6(7); Python names but some of them
+
+
+def ask_for_destination(sock):
+    """Have the kernel tell with each datagram to which local address it was sent."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def receive_with_destination(sock, most_bytes):
+    """Receive from a bare socket for which `ask_for_destination` was called: (data, client address, text of
+    the local address).
+
+    Raises SocketError. Python 2 has no `recvmsg`; ctypes calls it there.
+    """
+    receive = getattr(sock, 'recvmsg', None)
+    if receive is not None:
+        data, ancillary, _, client = receive(most_bytes, 128)
+    else:
+        data, ancillary, client = _recvmsg(sock, most_bytes)
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            return data, client, socket.inet_ntop(socket.AF_INET, value[4:8])          # ipi_spec_dst
+        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
+            return data, client, socket.inet_ntop(socket.AF_INET6, value[:16])         # ipi6_addr
+    return data, client, sock.getsockname()[0]
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = [('base', ctypes.c_void_p), ('length', ctypes.c_size_t)]
+
+
+class _Message(ctypes.Structure):
+    """struct msghdr of recvmsg(2), as the C library of Linux has it."""
+
+    _fields_ = [('name', ctypes.c_void_p), ('name_length', ctypes.c_uint32), ('vectors', ctypes.POINTER(_Vector)),
+                ('vector_count', ctypes.c_size_t), ('control', ctypes.c_void_p), ('control_length', ctypes.c_size_t),
+                ('flags', ctypes.c_int)]
+
+
+def _recvmsg(sock, most_bytes):
+    """recvmsg(2): (data, [(level, type, value), ...], address)."""
+    name, data, control = (ctypes.create_string_buffer(size) for size in (28, most_bytes, 128))
+    vector = _Vector(ctypes.addressof(data), most_bytes)
+    message = _Message(ctypes.addressof(name), 28, ctypes.pointer(vector), 1, ctypes.addressof(control), 128, 0)
+    count = ctypes.CDLL(None, use_errno=True).recvmsg(sock.fileno(), ctypes.byref(message), 0)
+    if count < 0:
+        code = ctypes.get_errno()
+        raise SocketError(code, os.strerror(code))
+    ancillary, rest, word = [], control.raw[:message.control_length], ctypes.sizeof(ctypes.c_size_t)
+    header = struct.Struct('@Lii')                       # struct cmsghdr, see cmsg(3)
+    while len(rest) >= header.size:
+        length, level, kind = header.unpack(rest[:header.size])
+        ancillary.append((level, kind, rest[header.size:length]))
+        rest = rest[max(header.size, -(-length // word) * word):]
+    return data.raw[:count], ancillary, _read_sockaddr(name.raw)
+
+
+def _read_sockaddr(raw):
+    """What Python makes of a struct sockaddr_in or sockaddr_in6."""
+    family, = struct.unpack('=H', raw[:2])
+    port, = struct.unpack('!H', raw[2:4])
+    if family == socket.AF_INET:
+        return socket.inet_ntop(family, raw[4:8]), port
+    flow, scope = struct.unpack('!I', raw[4:8])[0], struct.unpack('=I', raw[24:28])[0]
+    return socket.inet_ntop(family, raw[8:24]), port, flow, scope
+
+
+def http_server_is_sound():
+    """Is gevent's HTTP server of a version that may be exposed to a network? Before 25.4.1 it can be misled by crafted
+    requests (CVE-2023-41419, and what was found later in its reading of chunked bodies)."""
+    import gevent
+    # `gevent.version_info` has stayed at 20.0.0 for years.
+    return [int(number) for number in re.findall('[0-9]+', gevent.__version__)[:3]] >= [25, 4, 1]

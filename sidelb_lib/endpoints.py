@@ -1,0 +1,130 @@
+"""Addresses, ports and host names as people write them.
+
+What can't be read raises ValueError, whose text says what is wrong and how to write it.
+"""
+from __future__ import absolute_import, division, print_function
+
+import re
+import socket
+
+_MOST_PORT = 65535
+
+#: Hyphens inside, as RFC 1123 wants; and the underscore that compose files and SRV records use.
+_LABEL = re.compile(r'[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\Z')
+
+
+def canonical_ip(text):
+    """`text` as inet_ntop prints it, or None when it is no IP address."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, text))
+        except (EnvironmentError, ValueError, TypeError):
+            pass
+    return None
+
+
+def endpoint_text(host, port):
+    """`10.0.0.1:5432` or `[2001:db8::1]:5432`."""
+    return '[%s]:%d' % (host, port) if ':' in host else '%s:%d' % (host, port)
+
+
+def endpoint_key(endpoint):
+    """Sorts endpoints in the order people expect: IPv4 before IPv6, by number, by port."""
+    host, port = endpoint
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    return ':' in host, socket.inet_pton(family, host.split('%')[0]), port
+
+
+def parse_endpoint(text, least_port=1, default_port=None):
+    """Read `ip:port`, `[ipv6]:port` or `name:port`. Returns (canonical IP or lower-case name, port).
+
+    With a `default_port` the port, and then the brackets, may be left out.
+    """
+    if '//' in text:
+        raise ValueError('that is a URL: leave all out but host:port')
+    host, port = _split(text, default_port is not None)
+    if not host:
+        raise ValueError('the host is missing: write ip:port, [ipv6]:port or name:port')
+    host = _parse_host(host)
+    if port is None and default_port is not None:
+        return host, default_port
+    if not port:
+        raise ValueError('the port is missing: write %s:PORT' % ('[%s]' % host if ':' in host else host))
+    return host, _parse_port(port, least_port)
+
+
+def _split(text, bare_ipv6):
+    """(host, port) as texts; port is None where there is no colon for it."""
+    if text.startswith('['):
+        host, bracket, rest = text[1:].partition(']')
+        if not bracket or rest and not rest.startswith(':'):
+            raise ValueError('write an IPv6 address and its port like [2001:db8::1]:5432')
+        if '%' in host:
+            raise ValueError('an address with a zone (%eth0) can not be used: give the server a routable one')
+        if ':' not in host or not canonical_ip(host):
+            raise ValueError('there is no IPv6 address in the brackets')
+        return host, rest[1:] if rest else None
+    if text.count(':') > 1:
+        if bare_ipv6 and canonical_ip(text):
+            return text, None
+        raise ValueError(_say_brackets(text))
+    host, colon, port = text.partition(':')
+    return host, port if colon else None
+
+
+def _say_brackets(text):
+    """2001:db8::1:5432 can be read in two ways; say how to write the likelier one."""
+    head, _, tail = text.rpartition(':')
+    if canonical_ip(head) and re.match(r'[1-9][0-9]{2,4}\Z', tail):
+        return 'an IPv6 address with a port needs brackets: [%s]:%s' % (head, tail)
+    if canonical_ip(text):
+        return 'an IPv6 address needs brackets and a port: [%s]:PORT' % text
+    return 'too many colons: write ip:port, [ipv6]:port or name:port'
+
+
+def _parse_port(text, least):
+    if not re.match('[0-9]+\\Z', text):
+        raise ValueError('the port is no number')
+    if len(text) > 5 or not least <= int(text) <= _MOST_PORT:
+        raise ValueError('the port is out of range: %d to %d' % (least, _MOST_PORT))
+    return int(text)
+
+
+def _parse_host(text):
+    ip = canonical_ip(text)
+    if ip:
+        mapped = ip.startswith('::ffff:') and '.' in ip     # the same server as its IPv4 address
+        return ip[7:] if mapped else ip
+    if re.match(r'[0-9]+\Z', text.rpartition('.')[2]):  # no top-level domain is a number: RFC 3696
+        raise ValueError('that is no IPv4 address: four numbers of 0 to 255, without leading zeros')
+    return _parse_name(text)
+
+
+def _parse_name(text):
+    if any(ord(character) > 126 for character in text):
+        raise ValueError('a host name is ASCII here: write an international one in its xn-- form')
+    name = text[:-1] if text.endswith('.') else text        # a final dot keeps the search list out
+    if len(name) > 253:
+        raise ValueError('a host name has at most 253 characters')
+    for label in name.split('.'):
+        if not label or len(label) > 63:
+            raise ValueError('each part of a host name has 1 to 63 characters')
+        if not _LABEL.match(label):
+            raise ValueError('a host name has letters, digits, hyphens (inside) and dots only')
+    return text.lower()
+
+
+def is_loopback(host):
+    """Does connecting to `host`, an IP, stay on this machine? The unspecified address does, too."""
+    return host in ('::1', '::', '0.0.0.0') or host.startswith('127.') and bool(canonical_ip(host))
+
+
+def is_wildcard(host):
+    return host in ('0.0.0.0', '::')
+
+
+def is_one_host(ip):
+    """Can a server have this IP? Not the wildcard, multicast and broadcast ones."""
+    if ':' in ip:
+        return ip != '::' and not ip.startswith('ff')
+    return not (ip.startswith('0.') or 224 <= int(ip.split('.')[0]) <= 239 or ip == '255.255.255.255')

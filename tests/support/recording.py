@@ -1,0 +1,28 @@
+"""A log that remembers, for tests that look at what was said."""
+from __future__ import absolute_import, division, print_function
+
+
+class RecordingLog(object):
+    """Stands in for `sidelb_lib.logs.EventLog`: keeps each event as (level, event, message, fields)."""
+
+    def __init__(self):
+        self.lines = []
+
+    def events(self, event):
+        """The messages of all lines with this event name, oldest first."""
+        return [message for _, name, message, _ in self.lines if name == event]
+
+    def _keep(self, level, event, template, fields):
+        self.lines.append((level, event, template.format(**fields), fields))
+
+    def debug(self, event, template, **fields):
+        self._keep('debug', event, template, fields)
+
+    def info(self, event, template, **fields):
+        self._keep('info', event, template, fields)
+
+    def warning(self, event, template, **fields):
+        self._keep('warning', event, template, fields)
+
+    def error(self, event, template, **fields):
+        self._keep('error', event, template, fields)
