@@ -1,0 +1,513 @@
+"""UDP: a table of sessions, one for each client address, with an upstream socket and a reply greenlet each.
+
+gevent's DatagramServer as it comes reads 8,192 bytes at most and spawns a greenlet for each datagram, which
+loses their order. Here the listener is read until it is empty, 64 datagrams at a time, and each goes to its
+session's connected socket at once: nothing on that way can wait, so no client waits for another.
+
+A wildcard listener must answer from the address that the client sent to. It reads with IP_PKTINFO and opens,
+for each local address that somebody uses, a second socket bound to that address, which the kernel prefers
+from then on: the costly call is needed for the first datagram to an address, not for each. """
+from __future__ import absolute_import, division, print_function
+
+import collections
+import errno
+import heapq
+import socket
+import traceback
+
+import gevent
+from gevent import get_hub, getcurrent
+from gevent.event import Event
+from gevent.hub import RawGreenlet
+from gevent.server import DatagramServer
+
+from .compat import (SocketError, WOULD_BLOCK, ask_for_destination, bare_socket, new_socket,
+                     receive_with_destination)
+from .connect import LOCAL_FAULTS, READ
+from .errors import NobodyReachable
+from .members import endpoint_text
+
+MOST_BYTES = 65536                 # no datagram is larger: 65,507 bytes in IPv4, 65,527 in IPv6
+BATCH = 64                         # datagrams read before others get their turn
+RECEIVE_BUFFER_BYTES = 8 << 20
+
+MOST_KEPT_BYTES = 4096             # an unanswered datagram up to this size is sent again after a refusal
+MOST_EARLY = 256                   # datagrams that wait for the first answer of DNS
+MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
+
+SLOWEST_SWEEP = 10.0               # seconds
+
+SO_RCVBUFFORCE = 33                # socket(7)
+WILDCARDS = ('0.0.0.0', '::')
+
+
+class Session(object):
+    """One client's flow. `front` is the socket that the client's datagrams came to, `upstream` the one
+    connected to `address`."""
+
+    __slots__ = ('key', 'client', 'front', 'upstream', 'lease', 'greenlet', 'last_used', 'stale', 'unanswered',
+                 'sent_again', 'datagrams_sent', 'datagrams_received', 'bytes_sent', 'bytes_received')
+
+    def __init__(self, key, client, front, now):
+        self.key = key                  # its place in the table
+        self.client = client
+        self.front = front
+        self.upstream = None
+        self.lease = None
+        self.greenlet = None
+        self.last_used = now
+        self.stale = False              # its server went down or left: look for another at the next datagram
+        self.unanswered = None          # the last datagram sent, while nothing has come back
+        self.sent_again = False
+        self.datagrams_sent = 0
+        self.datagrams_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    @property
+    def address(self):
+        return self.lease.address
+
+
+class UdpServer(DatagramServer):
+    """Carries each client's datagrams to a member of `pool`, and the replies back.
+
+    `listener` is a bound gevent socket (see `listen`); this object owns it. A session ends after `session_timeout`
+    seconds without a datagram in either direction, or, with `responses`, when so many replies have come for each
+    datagram. At `max_sessions` the session that has been idle longest makes room for a new client. """
+
+    def __init__(self, listener, pool, log, clock, max_sessions, session_timeout=60.0, responses=0,
+                 on_down='keep', on_removed='keep', log_sessions=False):
+        DatagramServer.__init__(self, listener, handle=self._unused)
+        self.members = pool
+        self.sessions = {}                 # client address, or, beside a wildcard, client and local address -> Session
+        self.max_sessions = max_sessions
+        self.accepted = 0                  # sessions in all
+        self.retries = 0                   # moves of a session to another server
+        self.drops = collections.Counter()     # reason -> datagrams
+        self.datagrams = [0, 0]            # sent to servers and received from them, by sessions that have ended
+        self._log = log
+        self._clock = clock
+        self._session_timeout = session_timeout
+        self._responses = responses
+        self._on_down = on_down
+        self._on_removed = on_removed
+        self._log_sessions = log_sessions
+        self._draining = False
+        self._early = collections.deque(maxlen=MOST_EARLY)
+        self._longest_idle = []            # candidates to make room, the best last: (last_used, client)
+        self._local_fronts = {}            # local IP -> (socket, watcher), of a wildcard listener
+        self._all_ended = Event()
+        pool.observers.append(self._pool_changed)
+
+    # --- from clients -----------------------------------------------------------------------------------------------
+
+    def init_socket(self):
+        DatagramServer.init_socket(self)
+        self.socket = bare_socket(self.socket)
+        self._wildcard = self.address[0] in WILDCARDS
+
+    def _do_read(self):
+        """gevent's hook: the listener is readable. Runs in the hub; nothing here waits."""
+        if self._wildcard:
+            self._read_wildcard()
+        else:
+            self._read_front(self.socket)
+
+    def _read_front(self, front, local=()):
+        receive, sessions = front.recvfrom, self.sessions
+        now = self._clock()
+        for _ in range(BATCH):
+            try:
+                data, client = receive(MOST_BYTES)
+            except SocketError as error:
+                self._check_front_error(error)
+                return
+            key = client + local if local else client
+            session = sessions.get(key)
+            if session is None:
+                session = self._open_contained(key, client, front, data)
+                if session is None:
+                    continue
+            session.last_used = now
+            self._forward(session, data)
+
+    def _read_wildcard(self):
+        for _ in range(BATCH):
+            try:
+                data, client, local = receive_with_destination(self.socket, MOST_BYTES)
+            except SocketError as error:
+                self._check_front_error(error)
+                return
+            self._forward_to_session(client + (local,), client, self._front_for(local), data)
+
+    def _forward_to_session(self, key, client, front, data):
+        session = self.sessions.get(key) or self._open_contained(key, client, front, data)
+        if session is not None:
+            session.last_used = self._clock()
+            self._forward(session, data)
+
+    def _check_front_error(self, error):
+        if error.errno not in WOULD_BLOCK:
+            self._drop('listener_error', 'reading from clients failed: {error}', error=error.strerror)
+
+    def _front_for(self, local):
+        """The socket bound to the local address `local`; the wildcard one where there can be none."""
+        if local not in self._local_fronts and len(self._local_fronts) < MOST_LOCAL_ADDRESSES:
+            self._open_front(local)
+        front, _ = self._local_fronts.get(local, (self.socket, None))
+        return front
+
+    def _open_front(self, local):
+        front = None
+        try:
+            front = bare_socket(listen(local, self.address[1], self.family, beside_wildcard=True))
+        except EnvironmentError as error:
+            self._log.warning('no_local_socket', 'replies from {local} may have another address of this host: {error}',
+                              local=local, error=error.strerror or str(error))
+            return
+        watcher = self.loop.io(front.fileno(), READ)
+        watcher.start(self._read_front, front, (local,))
+        self._local_fronts[local] = front, watcher
+
+    def _forward(self, session, data):
+        """Send a client's datagram to the session's server; when that is gone, to another."""
+        if session.stale:
+            self._move(session)
+        try:
+            session.upstream.send(data)
+        except SocketError as error:
+            if not self._sent_after_error(session, data, error):
+                return
+        session.datagrams_sent += 1
+        session.bytes_sent += len(data)
+        session.unanswered = data if len(data) <= MOST_KEPT_BYTES else None
+        session.sent_again = False
+
+    def _sent_after_error(self, session, data, error):
+        """Deal with a failed send. A refusal is that of an earlier datagram, and the kernel has not sent this
+        one: send it now."""
+        if error.errno in WOULD_BLOCK or error.errno in LOCAL_FAULTS:
+            self._drop('upstream_full', 'the send buffer towards {address} is full', address=str(session.address))
+        elif error.errno == errno.EMSGSIZE:
+            self._drop('too_long', 'a datagram of {size} bytes is too long for {address}', size=len(data),
+                       address=str(session.address))
+        else:
+            self._refused(session, error)
+            try:
+                session.upstream.send(data)
+                return True
+            except SocketError as again:
+                self._drop('send_failed', 'sending to {address} failed: {error}', address=str(session.address),
+                           error=again.strerror)
+        return False
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    def _open_contained(self, key, client, front, data):
+        """A new session, or None: then the datagram is dropped, and counted."""
+        try:
+            return self._open(key, client, front, data)
+        except Exception:
+            self._drop('session_failed', 'unexpected error with a new session: {trace}', trace=traceback.format_exc())
+
+    def _open(self, key, client, front, data):
+        if self._draining:
+            self.drops['draining'] += 1
+            return None
+        if len(self.sessions) >= self.max_sessions:
+            self._make_room()
+        if not self.members.members:
+            self._early.append((key, client, front, data))      # until DNS has answered
+            return None
+        session = Session(key, client, front, self._clock())
+        try:
+            self._attach(session, ())
+        except NobodyReachable as error:
+            self._drop('no_server', 'a datagram of a new client was dropped: {reason}', reason=str(error))
+            return None
+        self.sessions[key] = session
+        self.accepted += 1
+        session.greenlet = RawGreenlet(self._carry_replies, get_hub())
+        session.greenlet.switch(session)
+        return session
+
+    def _attach(self, session, tried):
+        """Give the session a server and a socket connected to it. Raises NobodyReachable and leaves it as it
+        was."""
+        tried = list(tried)
+        while True:
+            lease = self.members.take(tried)
+            upstream = None
+            try:
+                upstream = self._connect(lease.address)
+            finally:
+                if upstream is None:
+                    lease.end()
+            if upstream is not None:
+                break
+            tried.append(lease.address)
+        former, session.lease = session.lease, lease
+        session.upstream, former_upstream = upstream, session.upstream
+        session.stale = False
+        lease.address.total += 1
+        if former is not None:
+            former_upstream.close()
+            former.end()
+
+    def _connect(self, address):
+        """A connected UDP socket, or None. Raises NobodyReachable when this host has no more descriptors."""
+        try:
+            upstream = new_socket(address.family, socket.SOCK_DGRAM)
+        except SocketError as error:
+            raise NobodyReachable('this host is short of resources: %s' % error.strerror)
+        code = upstream.connect_ex(address.sockaddr)
+        if not code:
+            raise_receive_buffer(upstream)
+            return upstream
+        upstream.close()
+        if code not in LOCAL_FAULTS:
+            self.members.report_failure(address, errno.errorcode.get(code, str(code)))
+        return None
+
+    def _make_room(self):
+        """End the session that has been idle longest. Candidates are found a sixteenth of the table at a
+        time, so that a flood of
+        unknown sources costs the same for each datagram however large the table is."""
+        while True:
+            if not self._longest_idle:
+                count = len(self.sessions) // 16 + 1
+                entries = ((session.last_used, key) for key, session in self.sessions.items())
+                self._longest_idle = heapq.nsmallest(count, entries)[::-1]
+            last_used, key = self._longest_idle.pop()
+            session = self.sessions.get(key)
+            if session is not None and session.last_used == last_used:
+                break
+        self.end(session)
+        self._drop('session_evicted', 'max_sessions={most} reached: the session idle longest made room',
+                   most=self.max_sessions)
+
+    def _refused(self, session, error):
+        """The server refused a datagram (ICMP) or can't be reached: passive health, and on to another
+        server."""
+        self.members.report_failure(session.address, error.strerror)
+        self._move(session)
+
+    def _move(self, session):
+        """To another server; if there is none the session stays where it is, for that server may come
+        back."""
+        try:
+            self._attach(session, [session.address])
+        except NobodyReachable:
+            session.stale = False
+            return
+        self.retries += 1
+        if session.greenlet is not getcurrent():
+            self.loop.run_callback(session.greenlet.switch)      # watch the new socket
+
+    def end(self, session):
+        """End a session, from any greenlet or the hub."""
+        if self.sessions.get(session.key) is not session:
+            return
+        del self.sessions[session.key]
+        self._account(session)
+        session.lease.end()
+        if session.greenlet is not getcurrent():
+            self.loop.run_callback(session.greenlet.throw, gevent.GreenletExit())
+        if not self.sessions:
+            self._all_ended.set()
+
+    def _account(self, session):
+        session.address.sent += session.bytes_sent
+        session.address.received += session.bytes_received
+        self.datagrams[0] += session.datagrams_sent
+        self.datagrams[1] += session.datagrams_received
+        if self._log_sessions:
+            self._log.debug('session', '{client} to {address} ended, {bytes_out} bytes out, {bytes_in} in',
+                            client=endpoint_text(*session.client[:2]), address=str(session.address),
+                            member=session.address.member.name, bytes_out=session.bytes_sent,
+                            bytes_in=session.bytes_received)
+
+    # --- from servers -----------------------------------------------------------------------------------------------
+
+    def _carry_replies(self, session):
+        """The greenlet of one session: carries replies until the session is ended. Closes the upstream
+        socket."""
+        try:
+            while self.sessions.get(session.key) is session:
+                self._watch_upstream(session, session.upstream)
+        except gevent.GreenletExit:
+            pass
+        except Exception:
+            self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
+                            client=endpoint_text(*session.client[:2]), trace=traceback.format_exc())
+        finally:
+            self.end(session)
+            session.upstream.close()
+
+    def _watch_upstream(self, session, upstream):
+        """Carry the replies that come to `upstream`, until the session moves to another socket or ends."""
+        hub = get_hub()
+        wait = hub.switch
+        readable = hub.loop.io(upstream.fileno(), READ)
+        readable.start(getcurrent().switch)
+        try:
+            while True:
+                wait()
+                if session.upstream is not upstream or not self._carry_reply(session, upstream):
+                    return
+        finally:
+            readable.stop()
+
+    def _carry_reply(self, session, upstream):
+        """Carry one datagram back. Returns whether `upstream` is still to be watched."""
+        try:
+            data = upstream.recv(MOST_BYTES)
+        except SocketError as error:
+            if error.errno not in WOULD_BLOCK:
+                self._upstream_failed(session, error)
+            return session.upstream is upstream
+        address = session.lease.address
+        if address.streak or not address.up:
+            self.members.report_success(address)
+        session.unanswered = None
+        session.last_used = self._clock()
+        session.datagrams_received += 1
+        session.bytes_received += len(data)
+        try:
+            session.front.sendto(data, session.client)
+        except SocketError as error:
+            self._drop('client_full' if error.errno in WOULD_BLOCK else 'reply_failed',
+                       'a reply could not be sent: {error}', error=error.strerror)
+        if self._responses and session.datagrams_received >= self._responses * session.datagrams_sent:
+            self.end(session)
+            return False
+        return True
+
+    def _upstream_failed(self, session, error):
+        """A refusal has come back. The datagram that it concerns goes to another server, once, if nothing has
+        answered it."""
+        data, again = session.unanswered, session.sent_again
+        self._refused(session, error)
+        if data is None or again:
+            return
+        session.sent_again = True
+        try:
+            session.upstream.send(data)
+        except SocketError as failure:
+            self._drop('send_failed', 'sending to {address} failed: {error}', address=str(session.address),
+                       error=failure.strerror)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _pool_changed(self, event, subject):
+        """The pool's observer."""
+        if event == 'filled':
+            self.loop.run_callback(self._replay_early)
+        elif event in ('down', 'removed'):
+            close = (self._on_down if event == 'down' else self._on_removed) == 'close'
+            for session in [session for session in self.sessions.values() if session.address is subject]:
+                session.stale = True
+                if close:
+                    self.end(session)
+
+    def _replay_early(self):
+        """Datagrams that came before there was a server."""
+        early = list(self._early)
+        self._early.clear()
+        for key, client, front, data in early:
+            self._forward_to_session(key, client, front, data)
+
+    def watch_silence(self):
+        """Runs in a greenlet of its own: ends sessions that nobody has used for `session_timeout`, up to an
+        eighth too late."""
+        while True:
+            gevent.sleep(min(self._session_timeout / 8, SLOWEST_SWEEP))
+            for position, session in enumerate(list(self.sessions.values())):
+                if position % 256 == 255:
+                    gevent.sleep(0)       # let traffic pass
+                if self._clock() - session.last_used >= self._session_timeout:
+                    self.end(session)
+
+    def drain(self, seconds):
+        """Take no new clients; existing sessions go on for `seconds` at most. Returns how many were cut."""
+        self._draining = True
+        self._all_ended.clear()
+        if self.sessions:
+            self._all_ended.wait(seconds)
+        return self.cut_all('drain_timeout has passed')
+
+    def cut_all(self, reason):
+        """End every session. Returns how many it were."""
+        left = list(self.sessions.values())
+        for session in left:
+            self.end(session)
+        return len(left)
+
+    def close(self):
+        """Close the sockets of the listener. Idempotent."""
+        for front, watcher in self._local_fronts.values():
+            watcher.stop()
+            front.close()
+        self._local_fronts.clear()
+        DatagramServer.close(self)
+
+    # --- what is counted and said -----------------------------------------------------------------------------------
+
+    def _drop(self, reason, template, **fields):
+        self.drops[reason] += 1
+        self._log.warning(reason, template, **fields)
+
+    def bytes_in_flight(self):
+        """What living sessions have carried so far: address -> (sent, received), in bytes."""
+        totals = {}
+        for session in self.sessions.values():
+            sent, received = totals.get(session.address, (0, 0))
+            totals[session.address] = sent + session.bytes_sent, received + session.bytes_received
+        return totals
+
+    def counts(self):
+        """What the status shows of sessions and datagrams; a plain dict."""
+        sent, received = self.datagram_totals()
+        return {'active': len(self.sessions), 'most': self.max_sessions, 'total': self.accepted,
+                'retries': self.retries, 'datagrams_sent': sent, 'datagrams_received': received, 'drops': dict(self.drops)}
+
+    def datagram_totals(self):
+        """(sent to servers, received from servers), in datagrams, since the start."""
+        living = list(self.sessions.values())
+        return (self.datagrams[0] + sum(session.datagrams_sent for session in living),
+                self.datagrams[1] + sum(session.datagrams_received for session in living))
+
+    def _unused(self, data, address):
+        """gevent asks for a handler; `_do_read` does its work."""
+
+
+def raise_receive_buffer(sock):
+    """As far as the system allows: past net.core.rmem_max only with CAP_NET_ADMIN, socket(7)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except SocketError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+
+
+def listen(host, port, family, beside_wildcard=False):
+    """A bound gevent UDP socket. The caller owns it. Raises SocketError.
+
+    Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it
+    refuses a second instance of this program, and lets its own further sockets (`beside_wildcard`) in. """
+    listener = gevent.socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if host in WILDCARDS:
+            ask_for_destination(listener)
+        if beside_wildcard:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        raise_receive_buffer(listener)
+        listener.bind((host, port))
+        if host in WILDCARDS:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,433 @@
+"""The UDP server in this process: sessions, order, sizes, fail-over, limits and drain, on real sockets."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import contextlib
+import errno
+import random
+import socket
+
+import gevent
+import pytest
+
+from sidelb_lib import udp
+from sidelb_lib.compat import monotonic
+from sidelb_lib.members import Pool
+from sidelb_lib.policies import policy_named
+from sidelb_lib.probes import Prober, probe_udp
+
+from .support.recording import RecordingLog
+from .support.waiting import wait_until
+
+SECONDS = 10
+
+
+class NamedEcho(object):
+    """Answers each datagram with its name, a blank and the datagram; `delay` seconds late."""
+
+    def __init__(self, name, host='127.0.0.1', port=0, delay=0):
+        self.name = name.encode('ascii')
+        self.delay = delay
+        self.received = []
+        self.peers = set()
+        self.sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((host, port))
+        self.endpoint = self.sock.getsockname()[:2]
+        self.greenlet = gevent.spawn(self._serve)
+
+    def _serve(self):
+        while True:
+            data, peer = self.sock.recvfrom(65536)
+            self.received.append(data)
+            self.peers.add(peer)
+            if self.delay is None:
+                continue
+            if self.delay:
+                gevent.spawn_later(self.delay, self._reply, data, peer)
+            else:
+                self._reply(data, peer)
+
+    def _reply(self, data, peer):
+        self.sock.sendto(self.name + b' ' + data if len(data) < 60000 else data, peer)
+
+    def stop(self):
+        """From now on datagrams are refused."""
+        self.greenlet.kill()
+        self.sock.close()
+
+
+class Balancer(object):
+    """A UdpServer and its pool, with what tests ask of them."""
+
+    def __init__(self, mode='round-robin', host='127.0.0.1', **options):
+        self.log = RecordingLog()
+        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
+        options.setdefault('max_sessions', 1000)
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        self.server = udp.UdpServer(udp.listen(host, 0, family), self.pool, self.log, monotonic, **options)
+        self.server.start()
+        self.port = self.server.address[1]
+        self.greenlets = [gevent.spawn(self.server.watch_silence)]
+
+    def use(self, *endpoints):
+        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
+
+    def client(self, host='127.0.0.1', bound=''):
+        """A socket connected to the balancer: it takes replies from the address it sends to alone."""
+        sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        if bound:
+            sock.bind((bound, 0))
+        sock.connect((host, self.port))
+        sock.settimeout(SECONDS)
+        return sock
+
+    def ask(self, host='127.0.0.1'):
+        with contextlib.closing(self.client(host)) as client:
+            return exchange(client)
+
+    def close(self):
+        gevent.killall(self.greenlets)
+        self.server.cut_all('the test has ended')
+        self.server.close()
+
+
+def exchange(client, data=b'hello'):
+    """The name of the server that answers."""
+    client.send(data)
+    return client.recv(65536).split()[0].decode('ascii')
+
+
+@pytest.fixture
+def balancer():
+    balancers = []
+
+    def make(*args, **options):
+        balancers.append(Balancer(*args, **options))
+        return balancers[-1]
+    yield make
+    for made in balancers:
+        made.close()
+
+
+@pytest.fixture
+def echo():
+    servers = []
+
+    def make(name, host='127.0.0.1', port=0, delay=0):
+        servers.append(NamedEcho(name, host, port, delay))
+        return servers[-1]
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def closed_endpoint():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(('127.0.0.1', 0))
+    endpoint = sock.getsockname()
+    sock.close()
+    return endpoint
+
+
+def test_clients_are_spread_over_the_servers(balancer, echo):
+    one = balancer()
+    one.use(*[echo(name).endpoint for name in 'ABC'])
+    assert collections.Counter(one.ask() for _ in range(30)) == {'A': 10, 'B': 10, 'C': 10}
+
+
+def test_a_client_stays_with_its_server(balancer, echo):
+    one = balancer()
+    one.use(echo('A').endpoint, echo('B').endpoint)
+    client = one.client()
+    assert len(set(exchange(client) for _ in range(10))) == 1
+    assert len(one.server.sessions) == 1
+
+
+def test_a_session_counts_as_one_active_session_of_its_member(balancer, echo):
+    one = balancer('least-connections')
+    one.use(echo('A').endpoint, echo('B').endpoint)
+    clients = [one.client() for _ in range(6)]
+    assert sorted(exchange(client) for client in clients) == ['A'] * 3 + ['B'] * 3
+    assert [member.active for member in one.pool.members] == [3, 3]
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '::1'])
+@pytest.mark.parametrize('size', [0, 1, 8192, 8193, 65507])
+def test_a_datagram_of_any_size_passes_whole_both_ways(balancer, echo, host, size):
+    one = balancer(host=host)
+    server = echo('', host)
+    one.use(server.endpoint)
+    data = b'x' * size
+    client = one.client(host)
+    client.send(data)
+    reply = client.recv(65536)
+    assert server.received == [data]
+    assert reply == (data if size > 60000 else b' ' + data)
+
+
+def test_an_empty_reply_passes(balancer):
+    one = balancer()
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+        server.bind(('127.0.0.1', 0))
+        one.use(server.getsockname())
+        client = one.client()
+        client.send(b'x')
+        _, peer = server.recvfrom(10)
+        server.sendto(b'', peer)
+        server.sendto(b'after', peer)
+        assert [client.recv(10), client.recv(10)] == [b'', b'after']
+
+
+def test_datagrams_of_a_client_stay_in_order_in_a_burst(balancer, echo):
+    one = balancer()
+    server = echo('A')
+    one.use(server.endpoint)
+    client = one.client()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    for number in range(1000):
+        client.send(b'%d' % number)
+    numbers = [int(client.recv(100).split()[1]) for _ in range(1000)]
+    assert numbers == list(range(1000))
+    assert len(server.peers) == 1
+
+
+def test_clients_of_slow_servers_hold_up_nobody_else(balancer, echo):
+    one = balancer()
+    one.use(echo('A', delay=None).endpoint, echo('B', delay=60).endpoint, echo('C').endpoint)
+    clients = [one.client() for _ in range(9)]
+    for client in clients:
+        client.send(b'hello')
+        client.settimeout(0.5)
+    answered = 0
+    for client in clients:
+        with contextlib.closing(client):
+            try:
+                assert client.recv(100) == b'C hello'
+                answered += 1
+            except socket.timeout:
+                pass
+    assert answered == 3
+
+
+def test_client_never_notices_a_refused_server(balancer, echo):
+    one = balancer()
+    server = echo('B')
+    one.use(closed_endpoint(), server.endpoint)
+    assert [one.ask() for _ in range(8)] == ['B'] * 8
+    assert one.log.events('member_down')
+    assert server.received == [b'hello'] * 8, 'a datagram came twice, or not at all'
+
+
+def test_a_server_killed_in_mid_session_is_left_for_another(balancer, echo):
+    one = balancer()
+    servers = dict((name, echo(name)) for name in 'AB')
+    one.use(*[server.endpoint for server in servers.values()])
+    client = one.client()
+    first = exchange(client)
+    servers.pop(first).stop()
+    other, = servers
+    assert [exchange(client) for _ in range(3)] == [other] * 3
+    assert one.server.retries == 1
+
+
+def test_a_server_that_comes_back_is_used_again(balancer, echo):
+    one = balancer()
+    server = echo('A')
+    one.use(server.endpoint)
+    client = one.client()
+    assert exchange(client) == 'A'
+    server.stop()
+    client.send(b'lost')
+    wait_until('the refusal was not noticed', lambda: one.pool.addresses()[0].failed)
+    echo('A', port=server.endpoint[1])
+    assert exchange(client) == 'A'
+
+
+def test_a_session_leaves_a_member_that_went_down_at_the_next_datagram(balancer, echo):
+    one = balancer()
+    one.use(echo('A').endpoint, echo('B').endpoint)
+    client = one.client()
+    first = exchange(client)
+    address, = [session.address for session in one.server.sessions.values()]
+    for _ in range(2):
+        one.pool.report_failure(address, 'test')
+    assert len(one.server.sessions) == 1
+    assert exchange(client) == {'A': 'B', 'B': 'A'}[first]
+
+
+def test_a_session_leaves_a_member_that_left_dns_at_the_next_datagram(balancer, echo):
+    one = balancer()
+    one.use(echo('A').endpoint)
+    client = one.client()
+    assert exchange(client) == 'A'
+    one.use(echo('B').endpoint)
+    assert exchange(client) == 'B'
+    assert not one.pool.departing
+
+
+@pytest.mark.parametrize('option', ['on_down', 'on_removed'])
+def test_close_drops_the_sessions_at_once(balancer, echo, option):
+    one = balancer(**{option: 'close'})
+    one.use(echo('A').endpoint)
+    client = one.client()
+    exchange(client)
+    if option == 'on_down':
+        for _ in range(2):
+            one.pool.report_failure(one.pool.addresses()[0], 'test')
+    else:
+        one.use()
+    assert not one.server.sessions
+
+
+def test_datagrams_that_come_before_the_first_answer_wait(balancer, echo):
+    one = balancer()
+    client = one.client()
+    client.send(b'early')
+    server = echo('A')
+    wait_until('it was not read', lambda: one.server._early)
+    one.use(server.endpoint)
+    assert client.recv(100) == b'A early'
+
+
+def test_at_max_sessions_the_one_idle_longest_makes_room(balancer, echo):
+    one = balancer(max_sessions=3)
+    one.use(echo('A').endpoint)
+    clients = [one.client() for _ in range(3)]
+    for client in clients:
+        exchange(client)
+    exchange(clients[0])
+    newcomer = one.client()
+    assert exchange(newcomer) == 'A'
+    alive = set(key[1] for key in one.server.sessions)
+    assert alive == set(client.getsockname()[1] for client in (clients[0], clients[2], newcomer))
+    assert one.server.drops['session_evicted'] == 1
+
+
+def test_a_flood_of_unknown_sources_stays_within_max_sessions(balancer, echo):
+    one = balancer(max_sessions=50)
+    one.use(echo('A').endpoint)
+    clients = [one.client() for _ in range(500)]       # all open at once, so that no two have the same port
+    assert [exchange(client) for client in clients] == ['A'] * 500
+    assert len(one.server.sessions) == 50
+    assert one.pool.members[0].active == 50
+    assert one.server.drops['session_evicted'] == 450
+
+
+def test_silent_sessions_expire_and_give_everything_back(balancer, echo):
+    one = balancer(session_timeout=0.3)
+    one.use(echo('A').endpoint)
+    silent, busy = one.client(), one.client()
+    exchange(silent)
+    for _ in range(30):
+        exchange(busy)
+        gevent.sleep(0.02)
+    assert len(one.server.sessions) == 1
+    wait_until('the other did not expire', lambda: not one.server.sessions)
+    assert one.pool.members[0].active == 0
+
+
+def test_with_responses_the_session_ends_when_each_datagram_has_its_replies(balancer, echo):
+    one = balancer(responses=1)
+    one.use(echo('A', delay=0.05).endpoint)
+    client = one.client()
+    for _ in range(3):
+        client.send(b'hello')
+    assert [client.recv(100) for _ in range(3)] == [b'A hello'] * 3
+    wait_until('the session did not end', lambda: not one.server.sessions)
+
+
+@pytest.mark.parametrize('bind, addresses', [('0.0.0.0', ['127.0.0.1', '127.0.0.2', '127.9.9.9']), ('::', ['::1'])])
+def test_a_wildcard_listener_answers_from_the_address_that_was_asked(balancer, echo, bind, addresses):
+    one = balancer(host=bind)
+    one.use(echo('A').endpoint)
+    for _ in range(3):
+        assert [one.ask(host) for host in addresses] == ['A'] * len(addresses)
+
+
+def test_one_client_may_ask_two_addresses_of_a_wildcard_listener(balancer, echo):
+    one = balancer(host='0.0.0.0')
+    one.use(echo('A').endpoint)
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+        client.bind(('127.0.0.1', 0))
+        client.settimeout(SECONDS)
+        for _ in range(2):
+            for host in '127.0.0.1', '127.0.0.2':
+                client.sendto(b'x', (host, one.port))
+                assert client.recvfrom(100) == (b'A x', (host, one.port))
+
+
+def test_a_second_instance_can_not_take_the_listeners_address():
+    for host in '127.0.0.1', '0.0.0.0':
+        first = udp.listen(host, 0, socket.AF_INET)
+        with contextlib.closing(first):
+            with pytest.raises(socket.error) as raised:
+                udp.listen(host, first.getsockname()[1], socket.AF_INET)
+            assert raised.value.errno == errno.EADDRINUSE
+
+
+def test_drain_takes_no_new_clients_and_lets_sessions_go_on(balancer, echo):
+    one = balancer()
+    one.use(echo('A').endpoint)
+    client, newcomer = one.client(), one.client()
+    exchange(client)
+    draining = gevent.spawn(one.server.drain, 0.4)
+    gevent.sleep(0)
+    newcomer.settimeout(0.1)
+    newcomer.send(b'hello')
+    assert exchange(client) == 'A'
+    with pytest.raises(socket.timeout):
+        newcomer.recv(100)
+    assert one.server.drops['draining'] == 1
+    assert draining.get(timeout=SECONDS) == 1
+    assert not one.server.sessions
+
+
+def test_too_long_a_datagram_is_counted_and_harms_nobody(balancer, echo):
+    one = balancer(host='::1')
+    one.use(echo('A').endpoint)           # IPv6 carries 20 bytes more than IPv4
+    client = one.client('::1')
+    client.send(b'x' * 65520)
+    wait_until('it was not counted', lambda: one.server.drops['too_long'] == 1)
+    assert exchange(client) == 'A'
+
+
+def test_unexpected_errors_end_one_session_alone(balancer, echo, monkeypatch):
+    one = balancer()
+    one.use(echo('A').endpoint)
+    client = one.client()
+    exchange(client)
+    monkeypatch.setattr(one.server, '_connect', lambda address: 1 / 0)
+    other = one.client()
+    other.send(b'x')
+    wait_until('nothing was told', lambda: one.log.events('session_failed'))
+    monkeypatch.undo()
+    assert exchange(client) == 'A' and exchange(other) == 'A'
+    assert one.pool.members[0].active == 2
+
+
+def test_everything_is_counted(balancer, echo):
+    one = balancer()
+    one.use(echo('A').endpoint)
+    address, = one.pool.addresses()
+    client = one.client()
+    exchange(client)
+    exchange(client)
+    assert one.server.bytes_in_flight() == {address: (10, 14)}
+    assert one.server.datagram_totals() == (2, 2)
+    one.server.cut_all('test')
+    assert (address.sent, address.received, address.total) == (10, 14, 1)
+    assert one.server.datagram_totals() == (2, 2)
+
+
+def test_the_udp_probe_finds_a_closed_port_and_its_return(balancer, echo):
+    one = balancer()
+    server = echo('A', delay=None)
+    one.use(server.endpoint)
+    prober = Prober(one.pool, probe_udp, one.log, monotonic, random.random, interval=0.02, timeout=0.05)
+    one.greenlets.append(gevent.spawn(prober.run))
+    wait_until('it is not probed', lambda: len(server.received) > 3)
+    assert one.pool.healthy
+    server.stop()
+    wait_until('it is up', lambda: not one.pool.healthy)
+    echo('A', port=server.endpoint[1], delay=None)
+    wait_until('it is down', lambda: one.pool.healthy)
