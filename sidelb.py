@@ -1,0 +1,255 @@
+"""The command line of SideLB."""
+from __future__ import absolute_import, division, print_function
+
+import errno
+import os
+import re
+import sys
+import warnings
+
+# An application that uses gevent may hand its tuning on to its sidecar: another event loop or resolver, a
+# monitoring thread. The relay is built and measured on the defaults, so none of it counts here.
+for _name in [_name for _name in os.environ if _name.startswith('GEVENT')]:
+    del os.environ[_name]
+
+try:
+    # Before all that uses sockets, threads or clocks: whoever has them unpatched blocks every session.
+    from gevent import monkey
+    monkey.patch_all()
+
+    from sidelb_lib import __version__
+    from sidelb_lib.errors import SettingsError, SidelbError
+except ImportError as _error:
+    sys.exit('sidelb: %s: install SideLB together with what it needs: pip install .' % _error)
+except KeyboardInterrupt:
+    sys.exit(130)
+
+# What only some commands need is imported where it is used: a health check every few seconds should be cheap.
+
+USAGE = """\
+Usage:
+  sidelb status [--json] [--watch] [--socket=PATH]...
+  sidelb demo [--keep]
+  sidelb --health-check-uds [--socket=PATH]
+  sidelb [--check-config] [<setting>...]
+  sidelb --help | --version
+
+Options:
+  --check-config      Print the effective settings and where each comes from; bind nothing.
+  --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
+  --socket=PATH       Its status socket; else SIDELB_STATUS_SOCKET, else where it is by default.
+  --json              The status as one JSON object a line.
+  --watch             The status again every second.
+  --keep              Let the demo run on and print where to connect to.
+  -h, --help          Print this and all settings.
+  --version           Print the version.
+"""
+
+EXAMPLES = """\
+Examples:
+  sidelb 127.0.0.1:5432 ring_domain=db.example.com:5432 mode=round-robin
+  sidelb 127.0.0.1:5432 100.100.100.103:5432 100.100.100.104:5432 mode=least-connections proto=tcp
+  sidelb 0.0.0.0:9000 backends=10.1.0.5:9001,10.1.0.6:9001 ring_domain=nodes.example.com:9002
+  sidelb                                   # all of it from SIDELB_* variables
+"""
+
+SETTINGS = """\
+Settings are written key=value. The first bare argument is the listener, further ones are servers.
+Each setting is an environment variable, too: SIDELB_ and the key in capitals (SIDELB_MODE); the
+listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the default.
+Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
+"""
+
+COMMANDS = ('status', 'demo', '--health-check-uds')
+INTERRUPTED = 130           # what a shell reports for SIGINT...
+PIPE_CLOSED = 141           # ...and for SIGPIPE
+
+
+class UsageError(SidelbError):
+    """The command line itself is wrong, not a setting."""
+
+
+def main(argv=None):
+    """Run what `argv` asks for, the program's name left out. Returns the exit code; raises nothing."""
+    try:
+        open_standard_streams()
+        leave_interrupts_to_us()
+        code = run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except UsageError as error:
+        return fail([str(error), 'sidelb --help shows how it is used'], 2)
+    except SettingsError as error:
+        return fail(error.mistakes + ['nothing was started; sidelb --help explains every setting'], 2)
+    except SidelbError as error:
+        return fail([str(error)], 1)
+    except EnvironmentError as error:
+        discard_stdout()
+        return PIPE_CLOSED if error.errno == errno.EPIPE else fail([str(error)], 1)
+    except Exception as error:
+        import traceback
+        file_name, line = traceback.extract_tb(sys.exc_info()[2])[-1][:2]
+        place = '%s, line %d' % (os.path.basename(file_name), line)
+        return fail(['unexpected error: %r (%s): please report this' % (error, place)], 1)
+
+
+def run(arguments):
+    """Like `main`, but errors are raised."""
+    if '-h' in arguments or '--help' in arguments:
+        return say(help_text())
+    if '--version' in arguments:
+        return say('SideLB ' + __version__)
+    chosen = understand(arguments)
+    if chosen['demo']:
+        from sidelb_lib import demo
+        return demo.run(chosen['--keep'], sys.stdout)
+    if not (chosen['status'] or chosen['--health-check-uds']):
+        return serve(chosen['<setting>'], chosen['--check-config'])
+    from sidelb_lib import admin
+    paths = chosen['--socket'] or [status_socket()]
+    if chosen['status']:
+        return admin.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
+    healthy, reason = admin.health_check(paths[0])
+    return say('Healthy') if healthy else fail([reason], 1)
+
+
+def serve(arguments, only_check):
+    from sidelb_lib import settings
+    try:
+        effective = settings.parse(arguments, os.environ)
+    except SettingsError:
+        refuse_mistyped_command(arguments)
+        raise
+    if only_check:
+        return say(settings.describe(effective))
+    from sidelb_lib import service
+    return service.run(effective)
+
+
+def status_socket():
+    """Where a running SideLB is asked, when no --socket says so."""
+    from sidelb_lib import admin, settings
+    text = os.environ.get('SIDELB_STATUS_SOCKET', '').strip()
+    if not text:
+        return admin.first_that_exists(admin.socket_paths(os.environ, os.getuid()))
+    path = settings.parse_one('status_socket', text)
+    if path is None:
+        raise SidelbError('SIDELB_STATUS_SOCKET turns the status socket off: there is none to ask')
+    return path
+
+
+def help_text():
+    from sidelb_lib import settings
+    title = 'SideLB %s, a sidecar load balancer for TCP and UDP.\n' % __version__
+    return '\n'.join([title, USAGE, EXAMPLES, SETTINGS, settings.help_table()])
+
+
+# --- understanding the command line ---
+
+def understand(arguments):
+    """docopt's dict of what the arguments mean. Raises UsageError with what is wrong."""
+    refuse_unknown_options(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')      # docopt 0.6.2 has invalid escapes, and 3.12 says so
+        from docopt import DocoptExit, docopt
+    try:
+        chosen = docopt(USAGE, arguments, help=False)
+    except DocoptExit as error:
+        reason = str(error).split('\n')[0]
+        raise UsageError(explain(arguments) if reason.startswith('Usage:') else reason)
+    if set(COMMANDS).intersection(chosen['<setting>']):      # `sidelb status too much`
+        raise UsageError(explain(arguments))
+    return chosen
+
+
+def refuse_unknown_options(arguments):
+    """docopt takes the beginning of a long option for that option, and does not name an unknown one."""
+    from sidelb_lib import settings
+    from sidelb_lib.values import printable
+    known = re.findall(r'(?<![\w-])--?[a-z][a-z-]*', USAGE)
+    for option in options_of(arguments):
+        if option in known:
+            continue
+        key = option.lstrip('-').replace('-', '_')
+        near = settings.nearest(option, known)
+        hint = 'sidelb has no such option'
+        if key in [setting.key for setting in settings.TABLE]:
+            hint = 'settings have no dashes: %s=VALUE' % key
+        elif option.startswith('--') and near:
+            hint = 'did you mean %s?' % near
+        raise UsageError('%s: %s' % (printable(option), hint))
+
+
+def options_of(arguments):
+    """The options among the arguments, without their values."""
+    previous = [None] + arguments[:-1]
+    return [argument.split('=')[0] for argument, before in zip(arguments, previous)
+            if argument.startswith('-') and before != '--socket']
+
+
+def explain(arguments):
+    """What does not fit the usage, in one line: docopt only says that something does not."""
+    from sidelb_lib.values import printable
+    command = ([argument for argument in arguments if argument in COMMANDS] + ['[--check-config]'])[0]
+    usage = re.search('sidelb %s.*' % re.escape(command), USAGE).group()
+    for argument in arguments:
+        name = argument.split('=')[0]
+        if name != command and '[' + name not in usage:
+            return '%s does not belong here: the usage is %s' % (printable(name), usage)
+    return 'that is too much: the usage is %s' % usage
+
+
+def refuse_mistyped_command(arguments):
+    """`sidelb statsu` is hardly meant as a listener."""
+    from sidelb_lib import settings
+    if len(arguments) == 1:
+        near = settings.nearest(arguments[0], ['status', 'demo', 'help', 'version'])
+        if near:
+            raise UsageError('did you mean sidelb %s?' % (near if near in COMMANDS else '--' + near))
+
+
+# --- output ---
+
+def open_standard_streams():
+    """With `>&-` whatever is opened next, perhaps a client's socket, would get what is written to stdout."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, 'w')
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, 'w')
+
+
+def leave_interrupts_to_us():
+    """gevent's hub prints a KeyboardInterrupt before it raises it in the main greenlet."""
+    from gevent.hub import Hub, get_hub
+    get_hub().NOT_ERROR = Hub.NOT_ERROR + (KeyboardInterrupt,)
+
+
+def say(text):
+    sys.stdout.write(text + '\n')
+    return 0
+
+
+def fail(lines, code):
+    """Tell what went wrong on stderr. Returns the exit code."""
+    try:
+        sys.stderr.write(''.join('sidelb: %s\n' % line for line in lines))
+    except EnvironmentError:      # nobody listens
+        pass
+    return code
+
+
+def discard_stdout():
+    """Whoever read our output is gone: what is left goes nowhere, also when Python flushes it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

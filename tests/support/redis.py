@@ -1,0 +1,71 @@
+"""Real Redis servers, and its own client programs."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import re
+
+from .places import Reservation
+from .processes import Process, run
+from .requirements import need_program
+
+
+class RedisServer(object):
+    """One Redis server without persistence; `start()` and `stop()` as often as wanted. `get name` gives its name."""
+
+    def __init__(self, name, address):
+        self.name = name
+        self.address = address
+        self._program = need_program('redis-server', 'redis-server')
+        self._process = None
+
+    def __str__(self):
+        return '%s:%d' % self.address
+
+    def start(self):
+        self._process = Process([self._program, '--bind', self.address[0], '--port', str(self.address[1]), '--save', '',
+                                 '--appendonly', 'no', '--dir', '/'])
+        self._process.wait_for_output('Ready to accept connections', timeout=20)
+        assert redis(self.address, 'set', 'name', self.name) == 'OK'
+
+    def stop(self):
+        """End at once, as a crash would."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def statistic(self, name):
+        """A number of INFO's section `stats`."""
+        return int(re.search(r'^%s:(\d+)' % name, redis(self.address, 'info', 'stats'), re.MULTILINE).group(1))
+
+
+@contextlib.contextmanager
+def redis_servers(ips):
+    """Redis servers on one port of several loopback addresses, running inside the `with`. Named by their address."""
+    with Reservation(ips) as reservation:
+        servers = [RedisServer(ip, (ip, reservation.port)) for ip in ips]
+        try:
+            for server in servers:
+                server.start()
+            yield servers
+        finally:
+            for server in servers:
+                server.stop()
+
+
+def redis(address, *command):
+    """What redis-cli prints for a command; it must succeed."""
+    finished = redis_cli(address, *command)
+    assert finished.returncode == 0 and not finished.stderr, finished
+    return finished.stdout.strip()
+
+
+def redis_cli(address, *command):
+    """Run one command through redis-cli. Returns it as `processes.Finished`."""
+    program = need_program('redis-cli', 'redis-tools')
+    return run([program, '-e', '-h', address[0], '-p', str(address[1])] + list(command))
+
+
+def redis_benchmark(address, *arguments):
+    """Run redis-benchmark. Returns it as `processes.Finished`."""
+    program = need_program('redis-benchmark', 'redis-tools')
+    return run([program, '-h', address[0], '-p', str(address[1])] + list(arguments), timeout=50)
