@@ -35,6 +35,8 @@ MOST_KEPT_BYTES = 4096             # an unanswered datagram up to this size is s
 MOST_EARLY = 256                   # datagrams that wait for the first answer of DNS
 MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
 
+MOST_IDLE_WORKERS = 128
+
 SLOWEST_SWEEP = 10.0               # seconds
 
 SO_RCVBUFFORCE = 33                # socket(7)
@@ -45,7 +47,7 @@ class Session(object):
     """One client's flow. `front` is the socket that the client's datagrams came to, `upstream` the one
     connected to `address`."""
 
-    __slots__ = ('key', 'client', 'front', 'upstream', 'lease', 'greenlet', 'last_used', 'stale', 'unanswered',
+    __slots__ = ('key', 'client', 'front', 'upstream', 'lease', 'greenlet', 'last_used', 'stale', 'ended', 'unanswered',
                  'sent_again', 'datagrams_sent', 'datagrams_received', 'bytes_sent', 'bytes_received')
 
     def __init__(self, key, client, front, now):
@@ -57,6 +59,7 @@ class Session(object):
         self.greenlet = None
         self.last_used = now
         self.stale = False              # its server went down or left: look for another at the next datagram
+        self.ended = False
         self.unanswered = None          # the last datagram sent, while nothing has come back
         self.sent_again = False
         self.datagrams_sent = 0
@@ -94,6 +97,7 @@ class UdpServer(DatagramServer):
         self._on_removed = on_removed
         self._log_sessions = log_sessions
         self._draining = False
+        self._idle_workers = []
         self._early = collections.deque(maxlen=MOST_EARLY)
         self._longest_idle = []            # candidates to make room, the best last: (last_used, client)
         self._local_fronts = {}            # local IP -> (socket, watcher), of a wildcard listener
@@ -228,9 +232,18 @@ class UdpServer(DatagramServer):
             return None
         self.sessions[key] = session
         self.accepted += 1
-        session.greenlet = RawGreenlet(self._carry_replies, get_hub())
+        session.greenlet = self._idle_workers.pop() if self._idle_workers else RawGreenlet(self._work, get_hub())
         session.greenlet.switch(session)
         return session
+
+    def _work(self, session):
+        """A greenlet serves one session after another: a new one costs more than all else of a short session."""
+        while True:
+            self._carry_replies(session)
+            if len(self._idle_workers) >= MOST_IDLE_WORKERS:
+                return
+            self._idle_workers.append(getcurrent())
+            session = get_hub().switch()
 
     def _attach(self, session, tried):
         """Give the session a server and a socket connected to it. Raises NobodyReachable and leaves it as it
@@ -302,20 +315,28 @@ class UdpServer(DatagramServer):
             session.stale = False
             return
         self.retries += 1
-        if session.greenlet is not getcurrent():
-            self.loop.run_callback(session.greenlet.switch)      # watch the new socket
+        self._rouse(session)               # to watch the new socket
 
     def end(self, session):
         """End a session, from any greenlet or the hub."""
         if self.sessions.get(session.key) is not session:
             return
         del self.sessions[session.key]
+        session.ended = True
         self._account(session)
         session.lease.end()
-        if session.greenlet is not getcurrent():
-            self.loop.run_callback(session.greenlet.throw, gevent.GreenletExit())
+        self._rouse(session)
         if not self.sessions:
             self._all_ended.set()
+
+    def _rouse(self, session):
+        """Have the session's greenlet look at what has become of its session, if it is not the one that runs."""
+        if session.greenlet is not None and session.greenlet is not getcurrent():
+            self.loop.run_callback(self._wake, session)
+
+    def _wake(self, session):
+        if session.greenlet is not None:
+            session.greenlet.switch()
 
     def _account(self, session):
         session.address.sent += session.bytes_sent
@@ -334,14 +355,13 @@ class UdpServer(DatagramServer):
         """The greenlet of one session: carries replies until the session is ended. Closes the upstream
         socket."""
         try:
-            while self.sessions.get(session.key) is session:
+            while not session.ended:
                 self._watch_upstream(session, session.upstream)
-        except gevent.GreenletExit:
-            pass
         except Exception:
             self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
                             client=endpoint_text(*session.client[:2]), trace=traceback.format_exc())
         finally:
+            session.greenlet = None
             self.end(session)
             session.upstream.close()
 
@@ -354,7 +374,7 @@ class UdpServer(DatagramServer):
         try:
             while True:
                 wait()
-                if session.upstream is not upstream or not self._carry_reply(session, upstream):
+                if session.upstream is not upstream or session.ended or not self._carry_reply(session, upstream):
                     return
         finally:
             readable.stop()
