@@ -138,13 +138,6 @@ def test_only_so_many_probes_run_at_once(pool, start_prober):
     assert most[0] == MOST_AT_ONCE
 
 
-def test_a_probe_that_never_ends_is_ended(pool, start_prober):
-    fill(pool, 1)
-    start_prober(lambda address, timeout: gevent.sleep(1000), timeout=0.01)
-    wait_until('it holds on', lambda: not pool.healthy)
-    assert pool.addresses()[0].last_error == 'no answer'
-
-
 def test_a_fault_of_this_host_marks_nobody_down(pool, log, start_prober):
     fill(pool, 1)
 
