@@ -92,7 +92,7 @@ class Direction(object):
     `ended`: it carries nothing any more, since its source said EOF or its sink no longer takes anything.
     """
 
-    __slots__ = ('source', 'sink', 'moved', 'ended', '_relay', '_wake', '_readable', '_writable', '_held',
+    __slots__ = ('source', 'sink', 'moved', 'ended', '_relay', '_buffer', '_wake', '_readable', '_writable', '_held',
                  '_pipe', '_bulky')
 
     def __init__(self, relay, source, sink):
@@ -101,6 +101,7 @@ class Direction(object):
         self.moved = 0
         self.ended = False
         self._relay = relay
+        self._buffer = relay.resources.buffer
         self._wake = None
         self._readable = None
         self._writable = None       # set while the sink is full: then nothing is read
@@ -126,20 +127,16 @@ class Direction(object):
         """Do what can be done now: the source has something to read or, when the sink was full, the sink has
         room."""
         if self._pipe is not None:
-            self._splice()
-        elif self._held is not None:
-            self._flush()
-        else:
-            self._copy()
-
-    def _copy(self):
+            return self._splice()
+        if self._held is not None:
+            return self._flush()
         try:
-            count = self.source.recv_into(self._relay.resources.buffer)
+            count = self.source.recv_into(self._buffer)
         except SocketError as error:
             return self._source_failed(error)
         if not count:
             return self._end()
-        data = self._relay.resources.buffer[:count]
+        data = self._buffer[:count]
         try:
             sent = self.sink.send(data)
         except SocketError as error:
