@@ -26,6 +26,7 @@ DEFAULT_PATH = '/run/sidelb.sock'
 STATUS_REQUEST = b'status\n'
 ANSWER_SECONDS = 5.0             # both sides give up after it
 UNDECIDED_SECONDS = 0.05         # what may be the beginning of a request line gets so long to become one
+ACCEPT_PAUSE = 0.1               # seconds, when there are no descriptors
 MOST_CLIENTS = 32                # at once; more wait in the kernel's queue
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 WATCH_SECONDS = 1.0
@@ -33,10 +34,26 @@ CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 
 def socket_paths(environ, user):
-    """Where a status socket may be when nobody has named a place: the default, then one that an unprivileged
+    """Where a status socket may be when nobody has named a place: the default, then what an unprivileged
     `user` can make."""
     runtime = environ.get('XDG_RUNTIME_DIR')
-    return [DEFAULT_PATH, os.path.join(runtime, 'sidelb.sock') if runtime else '/tmp/sidelb-%d.sock' % user]
+    return [DEFAULT_PATH] + ([os.path.join(runtime, 'sidelb.sock')] if runtime else []) + ['/tmp/sidelb-%d.sock' % user]
+
+
+class _QuietServer(StreamServer):
+    """gevent's server prints a traceback for each accept that finds no descriptor left. Here the client waits."""
+
+    def do_read(self):
+        try:
+            return StreamServer.do_read(self)
+        except EnvironmentError:
+            self.stop_accepting()
+            gevent.spawn_later(ACCEPT_PAUSE, self._accept_again)
+            return None
+
+    def _accept_again(self):
+        if self.started:
+            self.start_accepting()
 
 
 class StatusServer(object):
@@ -60,7 +77,7 @@ class StatusServer(object):
             raise SidelbError(error.strerror or str(error))
         self.path = path
         self._inode = os.stat(path).st_ino
-        self._server = StreamServer(listener, self._answer, spawn=GreenletPool(MOST_CLIENTS))
+        self._server = _QuietServer(listener, self._answer, spawn=GreenletPool(MOST_CLIENTS))
         self._server.start()
 
     def stop(self):
@@ -78,7 +95,7 @@ class StatusServer(object):
         try:
             client.settimeout(ANSWER_SECONDS)
             if _read_request(client).startswith(STATUS_REQUEST):
-                answer = status.to_json(self._snapshot()) + '\n'
+                answer = status.to_json(self._snapshot(), gevent.sleep) + '\n'
             else:
                 answer = 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
             client.sendall(answer.encode('utf-8'))
@@ -187,9 +204,9 @@ def ask(path, request):
 
 
 def first_that_exists(paths):
-    """The first of `paths` that exists, else the first."""
+    """The first of `paths` that exists and that we may connect to, else the first."""
     for path in paths:
-        if os.path.exists(path):
+        if os.access(path, os.W_OK):         # unix(7)
             return path
     return paths[0]
 
@@ -214,16 +231,38 @@ def fetch_snapshot(path):
 
 
 def print_status(paths, as_json, watch, stdout):
-    """Print the status of each instance, once or for ever (`watch`). Returns the exit code. Raises
-    SidelbError."""
+    """Print the status of each instance, and of those with one listener also the sum; once or for ever (`watch`).
+
+    Returns the exit code. Of several instances some may be missing, which is said in their place. Raises SidelbError
+    when the only one is, or all are.
+    """
     while True:
-        snapshots = [fetch_snapshot(path) for path in paths]
+        answers = [_snapshot_or_error(path) for path in paths]
+        snapshots = [answer for answer in answers if not isinstance(answer, SidelbError)]
+        if not snapshots:
+            raise answers[0]
         if as_json:
-            text = '\n'.join(status.to_json(snapshot) for snapshot in snapshots)
+            text = '\n'.join(_shown(answer, _error_object, status.to_json) for answer in answers)
         else:
-            text = '\n\n'.join(status.to_table(snapshot) for snapshot in snapshots)
+            tables = [_shown(answer, str, status.to_table) for answer in answers]
+            text = '\n\n'.join(tables + [status.to_table(total) for total in status.totals(snapshots)])
         stdout.write((CLEAR_SCREEN if watch and not as_json else '') + text + '\n')
         stdout.flush()
         if not watch:
-            return 0
+            return 0 if len(snapshots) == len(paths) else 1
         time.sleep(WATCH_SECONDS)
+
+
+def _snapshot_or_error(path):
+    try:
+        return fetch_snapshot(path)
+    except SidelbError as error:
+        return error
+
+
+def _shown(answer, show_error, show_snapshot):
+    return show_error(answer) if isinstance(answer, SidelbError) else show_snapshot(answer)
+
+
+def _error_object(error):
+    return json.dumps({'error': str(error)})

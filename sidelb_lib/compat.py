@@ -21,9 +21,20 @@ SocketError = _socket.error
 #: "Not now": the only errors of a non-blocking call that are no errors.
 WOULD_BLOCK = frozenset([errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR])
 
-#: Seconds on a clock that never goes back. Python 2 has none; there a step of the wall clock shortens or
-#: prolongs a wait.
-monotonic = getattr(time, 'monotonic', time.time)
+
+def find_monotonic():
+    """A function that gives seconds on a clock that never goes back. Python 2 has none: clock_gettime(2) is asked there."""
+    if hasattr(time, 'monotonic'):
+        return time.monotonic
+    get_time, moment = ctypes.CDLL(None).clock_gettime, (ctypes.c_long * 2)()
+
+    def clock():
+        get_time(1, moment)              # CLOCK_MONOTONIC
+        return moment[0] + moment[1] * 1e-9
+    return clock
+
+
+monotonic = find_monotonic()
 
 _SOCK_NONBLOCK = 0o4000       # Linux; Python 2 does not name them
 _SOCK_CLOEXEC = 0o2000000

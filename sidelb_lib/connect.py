@@ -3,9 +3,10 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 import os
+import select
 import socket
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub, getcurrent, monkey
 
 from .compat import SocketError, new_socket
 from .errors import SidelbError
@@ -19,7 +20,7 @@ LOCAL_FAULTS = frozenset([errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno
 FIRST_EPHEMERAL_PORT = 32768
 
 #: Seconds of silence before the first keepalive, between two, and how many may stay unanswered, see tcp(7). A
-#: peer that vanished is found out within two minutes; the kernel's own defaults need more than two hours.
+#: peer that vanished from an idle connection is found out within two minutes, by the kernel's own defaults after two hours.
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
 
 
@@ -83,11 +84,19 @@ def wait_for(sock, event, seconds):
     try:
         ready.start(wake, True)
         timer.start(wake, False)
-        return hub.switch()
+        # After a stall of this process (SIGSTOP, a throttled container) both are due, and libev runs the timer first.
+        return hub.switch() or is_ready(sock, event)
     finally:
         ready.stop()
         timer.stop()
         timer.close()
+
+
+def is_ready(sock, event):
+    """Is `sock` ready for `event` at this moment? Never waits."""
+    poll = monkey.get_original('select', 'poll')()
+    poll.register(sock.fileno(), select.POLLIN if event == READ else select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def connected_to_itself(sock, address):

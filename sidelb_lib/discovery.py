@@ -7,6 +7,7 @@ alone.
 """
 from __future__ import absolute_import, division, print_function
 
+import collections
 import os
 import random as random_module
 import sys
@@ -83,6 +84,7 @@ class _Domain(object):
         self._answered = None           # when the last good answer came
         self._error = None
         self._published = None
+        self._lookups = collections.Counter()     # state -> how many look-ups ended with it
         self._wake = Event()
 
     def __repr__(self):
@@ -97,6 +99,7 @@ class _Domain(object):
             except Exception:
                 delay = self._unexpected(_last_error())
             self.settled = True
+            self._lookups[self.state] += 1
             self._wake.wait(delay)
 
     def refresh_now(self):
@@ -119,6 +122,7 @@ class _Domain(object):
             'ttl': self._ttl(),
             'error': self._error,
             'state': self.state,
+            'lookups': dict(self._lookups),
         }
 
     def look_up(self):

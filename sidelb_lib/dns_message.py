@@ -1,18 +1,20 @@
-"""DNS questions and answers in wire form, by dnspython.
+"""DNS questions and answers in wire form (RFC 1035, section 4).
 
-The only module of the program itself that imports dnspython, and at its head: import it at the first use, for
-that costs start-up time. It stays with dnspython's messages, which have hardly changed between 1.16 and 2.9,
-and leaves `dns.resolver` alone, which has: its search list, its time-outs, its names and what one forged
-packet does to it.
+Questions are made by dnspython, which costs start-up time: import this module at the first use. Answers are
+read here, within bounds, and not by dnspython: one answer of 64 KiB, with thousands of names of a hundred
+labels, keeps its reader busy for a minute, and nobody is served meanwhile. Whoever owns the reverse zone of a
+server could send that. `dns.resolver` is not used for the same reason.
 """
 from __future__ import absolute_import, division, print_function
 
+import socket
 import struct
 from collections import namedtuple
 
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 
@@ -22,8 +24,12 @@ import dns.reversename
 Reply = namedtuple('Reply', 'rcode truncated values ttl names')
 
 _MOST_ALIASES = 16
-_TRUNCATED = 0x0200
-_RESPONSE = 0x8000
+_MOST_POINTERS = 64           # PTR records of one answer
+_MOST_LABELS = 32768          # read in one message, over and over again where it points back
+_HEADER_BYTES = 12
+_RESPONSE, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000f
+_LONGEST_TTL = 0x7fffffff     # anything above is 0: RFC 2181, section 8
+_PLAIN = frozenset(bytearray(b'abcdefghijklmnopqrstuvwxyz0123456789-_'))
 
 
 class Malformed(Exception):
@@ -48,51 +54,130 @@ def reverse_name(ip):
 
 def read_reply(query, wire):
     """The Reply in `wire`, which came from the network. Malformed when it is none to `query`."""
-    if len(wire) < 12:
-        raise Malformed('too short')
-    identity, flags = struct.unpack('!HH', wire[:4])
-    if identity != query.id or not flags & _RESPONSE:
+    try:
+        return _read_reply(query, wire)
+    except (IndexError, struct.error):
+        raise Malformed('cut off')
+
+
+def _read_reply(query, wire):
+    identity, flags, questions, answers = struct.unpack_from('!HHHH', wire)
+    if identity != query.id or not flags & _RESPONSE or flags & _OPCODE:
         raise Malformed('not an answer to the question')
     if flags & _TRUNCATED:
         return Reply('NOERROR', True, (), None, ())
-    try:
-        # In one RRset for each record, because dnspython 1.16 takes seconds to put a thousand records into
-        # one.
-        response = dns.message.from_wire(wire, one_rr_per_rrset=True)
-    except Exception as error:    # whatever hostile bytes do to the parser
-        raise Malformed('malformed (%s)' % type(error).__name__)
-    rcode = dns.rcode.to_text(response.rcode())
-    answered = response.question == query.question
-    if not answered and (response.question or rcode in ('NOERROR', 'NXDOMAIN')):
+    rcode = str(dns.rcode.to_text(flags & _RCODE))
+    if not questions and rcode not in ('NOERROR', 'NXDOMAIN'):
+        return Reply(rcode, False, (), None, ())
+    asked = query.question[0]
+    name, rdtype = tuple(label.lower() for label in asked.name.labels[:-1]), int(asked.rdtype)
+    reader = _Reader(wire)
+    if questions != 1 or reader.question() != (name, rdtype, dns.rdataclass.IN):
         raise Malformed('an answer to another question')
-    values, ttl, names = _follow(response, query.question[0].name, query.question[0].rdtype)
-    return Reply(str(rcode), False, values, ttl, names)
+    values, ttl, names = _follow(reader, reader.records(answers), name, rdtype)
+    return Reply(rcode, False, values, ttl, tuple(_text(labels) for labels in names))
 
 
-def _follow(response, name, rdtype):
+def _follow(reader, records, name, rdtype):
     """The values of `name` and of what it is an alias of: (values, ttl, names)."""
-    records = {}
-    for rrset in response.answer:
-        records.setdefault((rrset.name, rrset.rdtype), []).append(rrset)
     names, ttls = [], []
     while len(names) <= _MOST_ALIASES:
-        names.append(name_text(name))
+        names.append(name)
         found = records.get((name, rdtype))
         if found:
-            values = tuple(_value(rrset[0], rdtype) for rrset in found)
-            return values, min(ttls + [rrset.ttl for rrset in found]), tuple(names)
-        aliases = records.get((name, dns.rdatatype.CNAME))
+            ttl = min(ttls + [record[0] for record in found])
+            return tuple(_value(reader, rdtype, record) for record in found[:_most(rdtype)]), ttl, names
+        aliases = records.get((name, int(dns.rdatatype.CNAME)))
         if not aliases:
             break
-        ttls.append(aliases[0].ttl)
-        name = aliases[0][0].target
-    return (), None, tuple(names)
+        ttls.append(aliases[0][0])
+        name, _ = reader.name(aliases[0][1])
+    return (), None, names
 
 
-def _value(rdata, rdtype):
-    return name_text(rdata.target) if rdtype == dns.rdatatype.PTR else str(rdata.address)
+def _most(rdtype):
+    return _MOST_POINTERS if rdtype == dns.rdatatype.PTR else None
 
 
-def name_text(name):
-    """A name as the text in use here: small letters, no final dot, anything unprintable escaped."""
-    return str(name.to_text(True)).lower()
+def _value(reader, rdtype, record):
+    """The text of an A, AAAA or PTR record."""
+    _, offset, size = record
+    if rdtype == dns.rdatatype.PTR:
+        return _text(reader.name(offset)[0])
+    family, width = (socket.AF_INET, 4) if rdtype == dns.rdatatype.A else (socket.AF_INET6, 16)
+    if size != width:
+        raise Malformed('an address of %d bytes' % size)
+    return socket.inet_ntop(family, reader.wire[offset:offset + size])
+
+
+def _text(labels):
+    """A name as text, without the final dot; what is no letter, digit, hyphen or underscore as a number."""
+    return '.'.join(''.join(chr(byte) if byte in _PLAIN else '\\%03d' % byte for byte in bytearray(label))
+                    for label in labels) or '.'
+
+
+class _Reader(object):
+    """Reads the parts of a message. A name is a tuple of labels in small letters.
+
+    IndexError and struct.error mean that the message ends too early.
+    """
+
+    def __init__(self, wire):
+        self.wire = wire
+        self._octets = bytearray(wire)
+        self._labels_left = _MOST_LABELS
+        self._pointed = {}        # offset -> name there; most names of an answer just point back to one name
+        self._offset = _HEADER_BYTES
+
+    def question(self):
+        name, end = self.name(self._offset)
+        rdtype, rdclass = struct.unpack_from('!HH', self.wire, end)
+        self._offset = end + 4
+        return name, rdtype, rdclass
+
+    def records(self, count):
+        """The next records of class IN: {(name, type): [(ttl, offset of the data, its size), ...]}."""
+        records = {}
+        for _ in range(count):
+            name, end = self.name(self._offset)
+            rdtype, rdclass, ttl, size = struct.unpack_from('!HHIH', self.wire, end)
+            self._offset = end + 10 + size
+            if self._offset > len(self.wire):
+                raise Malformed('cut off')
+            if rdclass == dns.rdataclass.IN:
+                ttl = ttl if ttl <= _LONGEST_TTL else 0
+                records.setdefault((name, rdtype), []).append((ttl, end + 10, size))
+        return records
+
+    def name(self, offset):
+        """The name at `offset` and the offset behind it."""
+        if self._octets[offset] < 0xc0:
+            return self._read_name(offset)
+        target = self._target(offset)
+        if target not in self._pointed:
+            self._pointed[target] = self._read_name(offset)[0]
+        return self._pointed[target], offset + 2
+
+    def _read_name(self, offset):
+        labels, size, end = [], 0, None
+        while True:
+            length = self._octets[offset]
+            self._labels_left -= 1
+            if self._labels_left < 0:        # as well as when it goes round for ever
+                raise Malformed('too complicated')
+            if length >= 0xc0:
+                end = end or offset + 2
+                offset = self._target(offset)
+            elif length >= 0x40:
+                raise Malformed('a label of an unknown kind')
+            elif length:
+                labels.append(self.wire[offset + 1:offset + 1 + length].lower())
+                size += length + 1
+                if size > 254:
+                    raise Malformed('a name too long')
+                offset += length + 1
+            else:
+                return tuple(labels), end or offset + 1
+
+    def _target(self, offset):
+        return (self._octets[offset] & 0x3f) << 8 | self._octets[offset + 1]

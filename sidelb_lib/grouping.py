@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from collections import namedtuple
 
-from .members import merge_groups
+from .members import endpoint_key, group_order
 
 #: What is known of an address's names. `names` is a tuple of server names that may be used, `why` is None or
 #: the Why of there being none.
@@ -30,18 +30,41 @@ def group_addresses(units, namings, ring_names=()):
     name why that is so; one that has not been looked up yet is not in it.
     """
     shared = _names_shared_by_all(units, namings)
-    pieces, alone = [], {}
-    for unit in units:
-        pieces.append((None, list(unit)))
+    claims, alone = [], {}
+    for number, unit in enumerate(units):
         for endpoint in unit:
             naming = namings.get(endpoint[0])
             if naming:
                 names = [name for name in naming.names
                          if name not in ring_names and (name, endpoint[1]) not in shared]
-                pieces.extend((name, [endpoint]) for name in names)
+                claims.extend((name, endpoint[1], number) for name in names)
                 if not names and len(unit) == 1:
                     alone[endpoint] = _why_alone(naming, ring_names)
-    return merge_groups(pieces), alone
+    return _join(units, claims), alone
+
+
+def _join(units, claims):
+    """The groups of units after joining those that claim one name: `claims` are (name, port, unit's number).
+
+    A union-find: hostile names must not make it slow. Of several names the first in the alphabet is kept.
+    """
+    parents = list(range(len(units)))
+
+    def root(number):
+        while parents[number] != number:
+            parents[number] = number = parents[parents[number]]
+        return number
+
+    first, names, endpoints = {}, {}, {}
+    for name, port, number in claims:
+        parents[root(number)] = root(first.setdefault((name, port), number))
+    for name, _, number in claims:
+        names.setdefault(root(number), set()).add(name)
+    for number, unit in enumerate(units):
+        endpoints.setdefault(root(number), set()).update(unit)
+    groups = [(min(names[number]) if number in names else None, sorted(group, key=endpoint_key))
+              for number, group in endpoints.items()]
+    return sorted(groups, key=group_order)
 
 
 def _names_shared_by_all(units, namings):

@@ -12,6 +12,8 @@ import time
 import gevent
 from gevent import get_hub, monkey
 
+from .compat import monotonic
+
 LEVELS = ('debug', 'info', 'warning', 'error')
 
 WRITE = 2                        # libev's EV_WRITE
@@ -21,6 +23,9 @@ MOST_LINES_WAITING = 10000       # behind a blocked reader; more are dropped and
 FOLD_SECONDS = 60.0              # within such a window...
 FOLD_AFTER = 5                   # ...an equal message is written so often; more are counted, and summed up at its end
 MOST_FOLDED = 10000              # different messages that are remembered in a window
+
+#: A full disk is no end: lines are dropped until there is room again.
+FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG])
 
 #: Fields in which equal messages may differ.
 VOLATILE_FIELDS = frozenset(['client', 'duration', 'bytes_in', 'bytes_out', 'size', 'trace'])
@@ -34,11 +39,12 @@ class EventLog(object):
     in JSON the fields are there by name. A flapping server or a flood of failing clients can't fill a disk: equal
     messages are folded, with a count. """
 
-    def __init__(self, write, level='info', form='text', clock=time.time):
+    def __init__(self, write, level='info', form='text', clock=time.time, steady_clock=monotonic):
         self._write = write
         self._least = LEVELS.index(level)
         self._format = format_json if form == 'json' else format_text
         self._clock = clock
+        self._steady_clock = steady_clock
         self._window_end = 0
         self._seen = {}                  # (event, lasting fields) -> [times seen in this window, level, last message]
         self._window_timer = None
@@ -60,7 +66,7 @@ class EventLog(object):
         if LEVELS.index(level) < self._least:
             return
         now = self._clock()
-        if now >= self._window_end or len(self._seen) >= MOST_FOLDED:
+        if self._steady_clock() >= self._window_end or len(self._seen) >= MOST_FOLDED:
             self._next_window()
         message = template.format(**fields)
         key = event, tuple(sorted((name, str(value)) for name, value in fields.items() if name not in VOLATILE_FIELDS))
@@ -70,7 +76,7 @@ class EventLog(object):
         if entry[0] <= FOLD_AFTER:
             self._write(self._format(now, level, event, message, fields))
         elif self._window_timer is None:
-            self._window_timer = gevent.spawn_later(max(0, self._window_end - now), self._next_window)
+            self._window_timer = gevent.spawn_later(FOLD_SECONDS, self._next_window)
 
     def _next_window(self):
         """Sum up what was folded in the window that ends, and begin the next."""
@@ -81,7 +87,7 @@ class EventLog(object):
                 text = '%s (and %d more like it)' % (message, count - FOLD_AFTER)
                 self._write(self._format(now, level, event, text, folded))
         self._seen = {}
-        self._window_end = now + FOLD_SECONDS
+        self._window_end = self._steady_clock() + FOLD_SECONDS
         self._window_timer = None
 
 
@@ -149,7 +155,10 @@ class LineWriter(object):
         try:
             written = os.write(self._descriptor, data[:CHUNK_BYTES])
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EINTR):
+            if error.errno in FULL:
+                self._waiting.popleft()
+                self._dropped += 1
+            elif error.errno not in (errno.EAGAIN, errno.EINTR):
                 self._broken = True          # the reader is gone for good; the balancing goes on
                 self._waiting.clear()
             return
@@ -158,7 +167,7 @@ class LineWriter(object):
         else:
             self._waiting.popleft()
             if self._dropped:
-                notice = '%d log lines were dropped: the reader was too slow\n' % self._dropped
+                notice = '%d log lines were dropped: they could not be written in time\n' % self._dropped
                 self._waiting.append(notice.encode('ascii'))
                 self._dropped = 0
 

@@ -18,7 +18,8 @@ class Address(object):
     The counts live here and not in the member because addresses keep their identity when look-ups regroup them. """
 
     __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'up', 'since', 'streak', 'changes',
-                 'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'sent', 'received')
+                 'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
+                 'received')
 
     def __init__(self, host, port, now):
         self.host = host
@@ -36,6 +37,7 @@ class Address(object):
         self.active = 0
         self.total = 0
         self.failed = 0
+        self.failed_probes = 0    # those of `failed` that no client's session made
         self.sent = 0
         self.received = 0
 
@@ -244,16 +246,18 @@ class Pool(object):
         return lease
 
     def _next_address(self, tried):
-        sibling = tried[-1].member.best_address(tried)
+        seen = set(tried)
+        sibling = tried[-1].member.best_address(seen)
         if sibling and sibling.up and not sibling.member.departing:
             return sibling
-        exhausted = set(member for member in self.members
-                        if not any(address.up and address not in tried for address in member.addresses))
+        # Of those whom the policy knows, only a member that was tried can have nothing left to try.
+        exhausted = set(address.member for address in tried if not any(
+            other not in seen and (other.up or self._in_last_resort) for other in address.member.addresses))
         member = self._policy.choose(exhausted)
         if member:
-            return member.best_address(tried)
+            return member.best_address(seen)
         for member in self.members:
-            address = member.best_address(tried)
+            address = member.best_address(seen)
             if address:
                 return address
         return None
@@ -293,12 +297,13 @@ class Pool(object):
             if address.streak >= self._rise:
                 self._turn(address, True)
 
-    def report_failure(self, address, error):
+    def report_failure(self, address, error, by_probe=False):
         """A connect or a probe of `address` failed; `error` says how, in a few words. Local faults are not
         reported here."""
         if not self._knows(address):
             return
         address.failed += 1
+        address.failed_probes += by_probe
         address.last_error = error
         if address.up:
             address.streak += 1

@@ -125,6 +125,7 @@ class Prober(object):
         self._turn = itertools.count()
         self._due = []                    # heap of (when, turn, address)
         self._current = {}                # address -> turn of its entry that counts, or None while it is being probed
+        self._planned = {}                # address -> when that entry is due
         self._changed = Event()
         self._greenlets = GreenletPool(MOST_AT_ONCE)
         for address in pool.addresses():
@@ -157,10 +158,17 @@ class Prober(object):
             self._schedule(subject, self._random() * self._interval)
         elif event == 'removed':
             self._current.pop(subject, None)
+            self._planned.pop(subject, None)
         elif event == 'failed' and self._current.get(subject) is not None and subject.streak:
-            self._schedule(subject, self._random() * self._quick)       # a client found it dead: look again soon
+            self._hasten(subject)                # a client found it dead: look again soon
+
+    def _hasten(self, address):
+        """Probe within QUICK_SECONDS. Further failures must not put off what is due so soon already."""
+        if self._planned[address] > self._clock() + self._quick:
+            self._schedule(address, self._random() * self._quick)
 
     def _schedule(self, address, seconds):
+        self._planned[address] = self._clock() + seconds
         self._current[address] = turn = next(self._turn)
         heapq.heappush(self._due, (self._clock() + seconds, turn, address))
         if self._due[0][1] == turn:

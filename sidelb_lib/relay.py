@@ -36,7 +36,11 @@ F_SETPIPE_SZ = 1031                # fcntl(2); Python names it since 3.10
 TCP_CLOSE = 7                      # the state of a socket whose connection is no more, netinet/tcp.h
 SIOCOUTQ = 0x5411                  # tcp(7): bytes in the send queue that the peer has not acknowledged
 
-DELIVERY_SECONDS = 1.0             # what a reset waits at most for bytes that were sent before it
+#: splice(2) is not for such a socket, not in this kernel, or forbidden by a seccomp filter.
+NO_SPLICE = frozenset([errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP])
+
+DELIVERY_SECONDS = 1.0             # a reset waits so long for a peer to take some of the bytes that were sent before it
+DELIVERY_PAUSE = 0.005             # seconds between two looks
 
 
 class RelayResources(object):
@@ -109,6 +113,11 @@ class Direction(object):
         self._pipe = None           # set while the direction is spliced
         self._bulky = 0
 
+    @property
+    def held_back(self):
+        """Does it wait for its sink, and not watch its source?"""
+        return self._writable is not None
+
     def start(self, loop, wake):
         self._wake = wake
         self._readable = loop.io(self.source.fileno(), READ)
@@ -172,9 +181,10 @@ class Direction(object):
             try:
                 pipe.filled = count = splice(self.source.fileno(), pipe.write_end, PIPE_BYTES)
             except (SocketError, OSError) as error:      # EAGAIN means an empty source here: the pipe is not full
-                if error.errno == errno.EINVAL:          # not spliceable after all
+                if error.errno in NO_SPLICE:             # nothing was moved: the buffer serves
+                    self._leave_pipe()
                     self._relay.resources.pipes_left = 0
-                    return self._leave_pipe()
+                    return None
                 return self._source_failed(error)
             if not count:
                 return self._end()
@@ -236,7 +246,7 @@ class Direction(object):
     def _source_failed(self, error):
         """A reset, or a keepalive that got no answer: nothing can be carried either way any more."""
         if error.errno not in WOULD_BLOCK:
-            self._relay.broken_source = self.source
+            self._relay.broken_socket = self.source
             self._relay.broken = True
             self._relay.outbound.ended = self._relay.inbound.ended = True
 
@@ -244,6 +254,7 @@ class Direction(object):
         """The sink takes nothing more. It may have said something before: the other direction goes on until
         that is delivered."""
         self.ended = True
+        self._relay.broken_socket = self.sink       # what it said before still goes to the other side
         self._relay.broken = True
         self.stop()
 
@@ -257,14 +268,14 @@ class Relay(object):
     afterwards that one of the sockets failed: a reset. Then the caller must reset both (`abort`) and not close them
     politely. """
 
-    __slots__ = ('resources', 'outbound', 'inbound', 'broken', 'broken_source')
+    __slots__ = ('resources', 'outbound', 'inbound', 'broken', 'broken_socket')
 
     def __init__(self, client, upstream, resources):
         self.resources = resources
         self.outbound = Direction(self, client, upstream)
         self.inbound = Direction(self, upstream, client)
         self.broken = False
-        self.broken_source = None
+        self.broken_socket = None       # the one that failed; the other may still be owed bytes
 
     @property
     def ended(self):
@@ -290,18 +301,26 @@ class Relay(object):
         finally:
             outbound.stop()
             inbound.stop()
-        if self.broken_source is not None:
-            wait_until_delivered(outbound.sink if self.broken_source is outbound.source else inbound.sink)
+        if self.broken_socket is not None:
+            wait_until_delivered(outbound.sink if self.broken_socket is outbound.source else inbound.sink)
+
+    def lost_a_peer(self):
+        """Has a peer gone that is not watched, since it has said its last or what it said is held back from the other?"""
+        return any((direction.held_back or direction.ended) and connection_is_gone(direction.source)
+                   for direction in (self.outbound, self.inbound))
 
 
 def wait_until_delivered(sock):
-    """Wait until the peer has acknowledged all that was sent on `sock`, for DELIVERY_SECONDS at most.
+    """Wait until the peer has acknowledged all that was sent on `sock`, while it takes some each DELIVERY_SECONDS.
 
-    A reset throws away what is still in the send queue; what was read before it must be delivered before it.
+    A reset throws away what is still in the send queue; what was read before it must be delivered before it. The queue
+    is bounded, so a peer that takes only a little each time holds the session for a bounded time as well.
     """
-    with gevent.Timeout(DELIVERY_SECONDS, False):
-        while unacknowledged(sock):
-            gevent.sleep(0.005)
+    left, patience = unacknowledged(sock), DELIVERY_SECONDS
+    while left and patience > 0:
+        gevent.sleep(DELIVERY_PAUSE)
+        before, left = left, unacknowledged(sock)
+        patience = patience - DELIVERY_PAUSE if left == before else DELIVERY_SECONDS
 
 
 def unacknowledged(sock):
@@ -310,11 +329,16 @@ def unacknowledged(sock):
     A socket that was reset keeps its count for ever, so its state is asked first (TCP_INFO, tcp(7)).
     """
     try:
-        if ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)) == TCP_CLOSE:
+        if connection_is_gone(sock):
             return 0
         return struct.unpack('i', fcntl.ioctl(sock.fileno(), SIOCOUTQ, struct.pack('i', 0)))[0]
     except EnvironmentError:
         return 0
+
+
+def connection_is_gone(sock):
+    """Has the connection of `sock` been reset, or given up?"""
+    return ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)) == TCP_CLOSE
 
 
 def abort(sock):

@@ -302,8 +302,7 @@ def _family(server):
 
 def _answer(reply):
     if reply.values:
-        values = [canonical_ip(value) or value for value in reply.values]
-        return found(sorted(set(values)), reply.ttl, reply.names)
+        return found(sorted(set(reply.values)), reply.ttl, reply.names)
     return empty('no such name (NXDOMAIN)' if reply.rcode == 'NXDOMAIN' else 'no such records', reply.names)
 
 

@@ -11,7 +11,7 @@ from gevent.pool import Pool as Workers
 
 from . import compat
 from .grouping import FAILED, NO_PTR, RING_NAME, UNCONFIRMED, Naming, Why
-from .resolver import EMPTY, FOUND, retry_delay
+from .resolver import EMPTY, FOUND, canonical_ip, retry_delay
 from .resolver import FAILED as LOOK_UP_FAILED
 from .resolver import failed as failed_answer
 
@@ -123,7 +123,8 @@ class ServerNames(object):
             return self._postponed(former, 'its PTR look-up failed: %s' % answer.reason)
         if answer.kind == EMPTY:
             return self._entry(Naming((), Why(NO_PTR, 'it has no PTR name')), self._longest)
-        names = [name for name in answer.values if _HOST_NAME.match(name)][:_MOST_NAMES]
+        names = [name for name in answer.values if _HOST_NAME.match(name) and not canonical_ip(name)]
+        names = names[:_MOST_NAMES]
         if not names:
             text = 'its PTR name %s is no host name' % answer.values[0][:_MOST_SHOWN]
             return self._entry(Naming((), Why(UNCONFIRMED, text)), answer.ttl)

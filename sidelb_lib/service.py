@@ -15,16 +15,20 @@ from gevent.event import Event
 
 from . import __version__
 from .admin import DEFAULT_PATH, StatusServer, socket_paths
-from .compat import find_splice, monotonic
+from .compat import find_splice, http_server_is_sound, monotonic
+from .endpoints import is_loopback, is_wildcard
 from .errors import BindError, SidelbError
+from .history import History
 from .logs import EventLog, LineWriter, timestamp
 from .members import Pool, endpoint_text
+from .notify import notify
 from .policies import policy_named
 from .probes import Parole, Prober, probe_named
 from .relay import RelayResources
 from . import tcp, udp
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
+MEMBERS_AT_ONCE = 16             # of a snapshot, between two pauses
 
 
 def run(settings, environ=os.environ):
@@ -33,9 +37,11 @@ def run(settings, environ=os.environ):
     try:
         log = EventLog(writer, settings.log_level, settings.log_format)
         service = Service(settings, log, raise_descriptor_limit(), status_paths(settings, environ))
+        listen_to_signals(service)       # first: whoever sees the log say "listening" may stop it at once
         service.start()
-        listen_to_signals(service)
+        notify('READY=1\nSTATUS=listening on %s' % service.listener, environ)
         service.wait_for_stop()
+        notify('STOPPING=1\nSTATUS=draining', environ)
         service.drain()
         service.stop()
     finally:
@@ -111,8 +117,11 @@ class Service(object):
         self._loops = []
         self._prober = None
         self._status_server = StatusServer(self.healthy, self.snapshot)
+        self._http_server = None
         self._budget = Budget(descriptor_limit)
+        self._history = History(clock)
         self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings.check_fall, settings.check_rise)
+        self.pool.observers.append(self._history.observe)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -120,6 +129,7 @@ class Service(object):
         """Bind and accept, then begin to look up and to probe: clients may come before DNS has answered."""
         settings = self.settings
         self.server = self._make_server(self._bind())
+        http_listener = self._bind_http()
         self._start_status_server()
         self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=settings.mode,
                       version=__version__)
@@ -130,7 +140,9 @@ class Service(object):
         self._loop('silence', self.server.watch_silence)
         if self._prober:
             self._loop('prober', self._prober.run)
-        gevent.spawn(self._start_discovery)
+        self._loop('discovery', self._start_discovery)
+        if http_listener:
+            gevent.spawn(self._start_http, http_listener)
 
     def request_stop(self):
         """The first call begins the drain, the second ends it."""
@@ -158,6 +170,8 @@ class Service(object):
         self.state = 'stopped'
         gevent.killall(self._loops, block=False)
         self._status_server.stop()
+        if self._http_server:
+            self._http_server.close()
         self.server.close()
 
     def refresh(self):
@@ -179,9 +193,35 @@ class Service(object):
         host, port = self.settings.listener
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         try:
-            return (udp if self.settings.proto == 'udp' else tcp).listen(host, port, family)
+            return (udp if self.settings.proto == 'udp' else tcp).listen(host, port, family, self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
+
+    def _bind_http(self):
+        """The bound listener for HTTP, None where it is off. Raises BindError."""
+        if not self.settings.http:
+            return None
+        host, port = self.settings.http
+        where = 'http=%s' % endpoint_text(host, port)
+        if not http_server_is_sound() and (is_wildcard(host) or not is_loopback(host)):
+            raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: bind it '
+                            'to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
+                                where, gevent.__version__, port or 8404))
+        try:
+            return tcp.listen(host, port, socket.AF_INET6 if ':' in host else socket.AF_INET)
+        except EnvironmentError as error:
+            raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
+
+    def _start_http(self, listener):
+        """Its modules are only loaded for those who want it, and after the balancer accepts."""
+        from .http import Application, HttpServer
+        versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
+        application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
+                                  socket.gethostname())
+        self._http_server = HttpServer(listener, application, self.log)
+        self._http_server.start()
+        self.log.info('http', 'health, metrics and status page at http://{address}/',
+                      address=endpoint_text(*self._http_server.address[:2]))
 
     def _make_server(self, listener):
         settings = self.settings
@@ -217,19 +257,21 @@ class Service(object):
                       settings.check_interval, settings.check_timeout)
 
     def _start_status_server(self):
+        failures = []
         for path in self._status_sockets:
             try:
                 self._status_server.start(path)
             except SidelbError as error:
-                reason = str(error)
-            else:
-                if path != DEFAULT_PATH:
-                    self.log.info('status_socket', 'status socket {path}', path=path)
-                return
-        if self._status_sockets:
-            self.log.warning('no_status_socket', 'no status socket at {path}: {reason}; name another place with '
-                             'status_socket=, or turn it off with status_socket=off', path=self._status_sockets[0],
-                             reason=reason)
+                failures.append('%s: %s' % (path, error))
+                continue
+            if failures:
+                self.log.info('status_socket', 'status socket {path} ({reason})', path=path, reason='; '.join(failures))
+            elif path != DEFAULT_PATH:
+                self.log.info('status_socket', 'status socket {path}', path=path)
+            return
+        if failures:
+            self.log.warning('no_status_socket', 'no status socket at {reason}; name another place with '
+                             'status_socket=, or turn it off with status_socket=off', reason='; nor at '.join(failures))
 
     def _publish_static_backends(self):
         """Servers that are known by address take clients at once, before any name has been looked up."""
@@ -265,27 +307,68 @@ class Service(object):
         """Can a new client be served?"""
         return self.pool.healthy
 
+    def startup(self):
+        """(has the first discovery ended?, a sentence that says why)."""
+        waiting = [source.source for source in self.sources if not source.settled]
+        if waiting or not self.sources:
+            return False, 'starting: waiting for the first look-up of %s' % (', '.join(waiting) or 'names')
+        return True, 'started: listening on %s, and every name has been looked up' % self.listener
+
+    def readiness(self):
+        """(should new clients be sent here?, a sentence that says why)."""
+        up, known = sum(1 for member in self.pool.members if member.up), len(self.pool.members)
+        if self.state != 'running':
+            return False, 'not ready: %s' % self.state
+        if not up:
+            return False, 'not ready: no server is up, %d known' % known
+        if self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.max_connections:
+            return False, 'not ready: max_connections=%d reached' % self.server.max_connections
+        return True, 'ready: %d of %d servers up' % (up, known)
+
     def snapshot(self):
-        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations
-        seconds."""
-        server = self.server
-        moving = server.bytes_in_flight()
-        return {
+        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations seconds.
+
+        For the greenlets of those who ask: with many members it lets traffic pass in between.
+        """
+        ready, readiness = self.readiness()
+        snapshot = {
             'version': __version__,
             'pid': os.getpid(),
+            'host': socket.gethostname(),
             'uptime': round(self._clock() - self._started, 3),
             'state': self.state,
             'healthy': self.healthy(),
+            'ready': ready,
+            'readiness': readiness,
             'listener': self.listener,
             'mode': self.settings.mode,
             'proto': self.settings.proto,
-            'connections': server.counts(),
-            'members': [self._member_snapshot(member, moving) for member in self.pool.members + self.pool.departing],
+            'connections': self.server.counts(),
+            'members': [],
             'rings': [source.snapshot() for source in self.sources if source.kind != 'static'],
+            'events': [self._event_snapshot(*event) for event in self._history.events()],
         }
+        members = self.pool.members + self.pool.departing
+        carried = self._bytes_carried(members)
+        for position, member in enumerate(members):
+            if position % MEMBERS_AT_ONCE == MEMBERS_AT_ONCE - 1:
+                gevent.sleep(0)
+            snapshot['members'].append(self._member_snapshot(member, carried))
+        return snapshot
 
-    def _member_snapshot(self, member, moving):
-        addresses = [self._address_snapshot(address, moving) for address in member.addresses]
+    def _bytes_carried(self, members):
+        """address -> (sent, received), of ended sessions and living ones. All at one moment: a session that ended between
+        the two would count twice, and the next time once, and whoever watches takes that for a counter that went back."""
+        moving = self.server.bytes_in_flight()
+        carried = {}
+        for member in members:
+            for address in member.addresses:
+                sent, received = moving.get(address, (0, 0))
+                carried[address] = address.sent + sent, address.received + received
+        return carried
+
+    def _member_snapshot(self, member, carried):
+        addresses = [self._address_snapshot(address, carried) for address in member.addresses if address in carried]
         return {
             'name': member.name,
             'state': 'departing' if member.departing else 'up' if member.up else 'down',
@@ -297,8 +380,8 @@ class Service(object):
             'addresses': addresses,
         }
 
-    def _address_snapshot(self, address, moving):
-        sent, received = moving.get(address, (0, 0))
+    def _address_snapshot(self, address, carried):
+        sent, received = carried[address]
         return {
             'address': str(address),
             'state': 'up' if address.up else 'down',
@@ -311,9 +394,13 @@ class Service(object):
             'active': address.active,
             'total': address.total,
             'failed': address.failed,
-            'bytes_sent': address.sent + sent,
-            'bytes_received': address.received + received,
+            'failed_probes': address.failed_probes,
+            'bytes_sent': sent,
+            'bytes_received': received,
         }
+
+    def _event_snapshot(self, when, event, member, address, error):
+        return {'time': self._wall_time(when), 'event': event, 'member': member, 'address': address, 'error': error}
 
     def _wall_time(self, moment):
         """A moment of our clock as a timestamp."""

@@ -5,11 +5,19 @@ from __future__ import absolute_import, division, print_function
 import json
 
 WIDTH = 100
+MEMBERS_AT_ONCE = 16         # between two pauses
 
 
-def to_json(snapshot):
-    """The snapshot as one line of JSON."""
-    return json.dumps(snapshot, sort_keys=True)
+def to_json(snapshot, pause=None):
+    """The snapshot as one line of JSON. `pause()` is called now and then: a thousand members take a while."""
+    members = []
+    for member in snapshot['members']:
+        members.append(json.dumps(member, sort_keys=True))
+        if pause and len(members) % MEMBERS_AT_ONCE == 0:
+            pause()
+    parts = dict((key, json.dumps(value, sort_keys=True)) for key, value in snapshot.items() if key != 'members')
+    parts['members'] = '[%s]' % ', '.join(members)
+    return '{%s}' % ', '.join('%s: %s' % (json.dumps(key), parts[key]) for key in sorted(parts))
 
 
 def to_table(snapshot):
@@ -20,17 +28,71 @@ def to_table(snapshot):
     return '\n'.join(line[:WIDTH].rstrip() for line in lines)
 
 
+def totals(snapshots):
+    """For each listener that several of the snapshots have, their sum."""
+    groups = {}
+    for snapshot in snapshots:
+        groups.setdefault((snapshot['listener'], snapshot['proto']), []).append(snapshot)
+    return [summed(groups[key]) for key in sorted(groups) if len(groups[key]) > 1]
+
+
+def summed(snapshots):
+    """What several instances carry together, as a snapshot that `to_table` renders. Addresses and rings are left out."""
+    first = snapshots[0]
+    members = {}
+    for snapshot in snapshots:
+        for member in snapshot['members']:
+            members.setdefault(member['name'], []).append(member)
+    return {
+        'instances': len(snapshots),
+        'listener': first['listener'],
+        'proto': first['proto'],
+        'healthy': all(snapshot['healthy'] for snapshot in snapshots),
+        'connections': _added([snapshot['connections'] for snapshot in snapshots]),
+        'members': [
+            dict(_added(members[name]), name=name, addresses=[],
+                 state=_common_state([one['state'] for one in members[name]]))
+            for name in sorted(members)],
+        'rings': [],
+    }
+
+
+def _added(counts):
+    """The sums of the numbers in several dicts, and in the dicts inside them. What is no number is left out."""
+    sums = {}
+    for count in counts:
+        for key, value in count.items():
+            if isinstance(value, dict):
+                sums[key] = _added([sums.get(key, {}), value])
+            elif isinstance(value, (int, float)):
+                sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+def _common_state(states):
+    """`up`, or `1/2 up` where the instances see a member differently."""
+    return states[0] if len(set(states)) == 1 else '%d/%d up' % (states.count('up'), len(states))
+
+
 def _head(snapshot):
-    connections = snapshot['connections']
-    refused = sum(connections['refused'].values())
-    return [
-        'SideLB %s on %s, %s, %s: %s, %s for %s' % (
-            snapshot['version'], snapshot['listener'], snapshot['proto'], snapshot['mode'],
-            'HEALTHY' if snapshot['healthy'] else 'UNHEALTHY', snapshot['state'], duration_text(snapshot['uptime'])),
-        '%d connections, %d in all, %d retried, %d refused%s' % (
-            connections['active'], connections['total'], connections['retries'], refused,
-            ''.join('; %s: %d' % item for item in sorted(connections['refused'].items()))),
-    ]
+    health = 'HEALTHY' if snapshot['healthy'] else 'UNHEALTHY'
+    if 'instances' in snapshot:
+        title = '%d instances on %s, %s, together: %s' % (
+            snapshot['instances'], snapshot['listener'], snapshot['proto'], health)
+    else:
+        title = 'SideLB %s on %s, %s, %s: %s, %s for %s' % (
+            snapshot['version'], snapshot['listener'], snapshot['proto'], snapshot['mode'], health, snapshot['state'],
+            duration_text(snapshot['uptime']))
+    return [title, _counts(snapshot['proto'], snapshot['connections'])]
+
+
+def _counts(proto, connections):
+    lost, what, word = connections.get('refused'), 'connections', 'refused'
+    if proto == 'udp':
+        lost, what, word = connections['drops'], 'sessions', 'datagrams dropped'
+    return '%d %s, %d in all, %d retried, %d %s%s' % (
+        connections['active'], what, connections['total'], connections['retries'], sum(lost.values()), word,
+        ''.join('; %s: %d' % item for item in sorted(lost.items())))
 
 
 _MEMBER_ROW = '%-44s %-9s %6s %8s %6s %9s %9s'

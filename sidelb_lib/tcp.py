@@ -12,10 +12,12 @@ from gevent.event import Event
 from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
-from .compat import SocketError, accept
+from .compat import SocketError, WOULD_BLOCK, accept
 from .connect import ConnectError, connect, set_stream_options
+from .durations import Durations
 from .errors import NobodyReachable
 from .relay import Relay, abort
+from . import reuse_port as sharing
 
 BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
 
@@ -68,6 +70,7 @@ class TcpServer(StreamServer):
         self.max_connections = max_connections
         self.accepted = 0
         self.retries = 0
+        self.connect_times = Durations()   # of attempts that succeeded
         self.refused = {}                  # reason -> how many clients were reset for it
         self._resources = resources
         self._log = log
@@ -80,6 +83,9 @@ class TcpServer(StreamServer):
         self._log_sessions = log_sessions
         self._paused = False               # accepting has stopped, for want of descriptors or sessions
         self._short_of_resources = False
+        self._queue_is_empty = False       # what the last accept that failed has found
+        self._draining = False
+        self._session_ended = Event()
         self._idle_workers = []
         self._members_arrived = Event()
         self._all_ended = Event()
@@ -101,6 +107,7 @@ class TcpServer(StreamServer):
         except SocketError as error:
             # Anything else is the fault of a connection that is gone already: accept(2) says to treat it like
             # EAGAIN.
+            self._queue_is_empty = error.errno in WOULD_BLOCK
             if error.errno in OUT_OF_RESOURCES:
                 self._pause(error)
             return None
@@ -140,7 +147,7 @@ class TcpServer(StreamServer):
 
     def _resume_accepting(self):
         self._paused = False
-        if self.started:
+        if self.started and not self._draining:
             self.start_accepting()
 
     # --- one connection ---------------------------------------------------------------------------------------------
@@ -165,6 +172,7 @@ class TcpServer(StreamServer):
         finally:
             client.close()
             self.sessions.discard(session)
+            self._session_ended.set()
             if self._paused:
                 self._resume_accepting()
             if not self.sessions:
@@ -184,6 +192,7 @@ class TcpServer(StreamServer):
                     return self._relay(session, client, upstream, address)
             tried.append(address)
             self.retries += 1
+            gevent.sleep(0)               # many that fail at once must not hold up the others
             if self._clock() > deadline:
                 raise NobodyReachable('no server could be reached in time')
 
@@ -195,6 +204,7 @@ class TcpServer(StreamServer):
     def _connect(self, address):
         """A connected socket, or None when the attempt failed and another may be made. Reports to the pool
         (passive health)."""
+        began = self._clock()
         try:
             upstream = connect(address, self._connect_timeout)
         except ConnectError as error:
@@ -203,6 +213,7 @@ class TcpServer(StreamServer):
             elif error.code != errno.EADDRNOTAVAIL:      # that one can be the lack of ports towards this address alone
                 raise NobodyReachable('this host is short of resources: %s' % error)
             return None
+        self.connect_times.add(self._clock() - began)
         self.members.report_success(address)
         return upstream
 
@@ -271,9 +282,9 @@ class TcpServer(StreamServer):
 
         So the time-outs cost the relay nothing, and act up to an eighth too late.
         """
-        limits = [limit for limit in (self._idle_timeout, self._half_close_timeout) if limit]
-        while limits:
-            gevent.sleep(min(min(limits) / 8, SLOWEST_SWEEP))
+        limits = [limit / 8 for limit in (self._idle_timeout, self._half_close_timeout) if limit]
+        while True:
+            gevent.sleep(min(limits + [SLOWEST_SWEEP]))
             for position, session in enumerate(list(self.sessions)):
                 if position % 256 == 255:
                     gevent.sleep(0)       # let traffic pass
@@ -288,7 +299,9 @@ class TcpServer(StreamServer):
             session.quiet_since = now
             return
         quiet = now - session.quiet_since
-        if relay.half_closed and self._half_close_timeout and quiet >= self._half_close_timeout:
+        if relay.lost_a_peer():
+            self.cut(session, 'one side is gone')
+        elif relay.half_closed and self._half_close_timeout and quiet >= self._half_close_timeout:
             self.cut(session, 'half-closed and silent')
         elif self._idle_timeout and quiet >= self._idle_timeout:
             self.cut(session, 'idle')
@@ -299,18 +312,46 @@ class TcpServer(StreamServer):
 
         Returns how many were cut.
         """
-        self.stop_accepting()
-        while True:                        # closing the listener would reset them
-            accepted = self.do_read()
-            if accepted is None:
-                break
-            get_hub().loop.run_callback(self.do_handle, *accepted)
+        deadline = self._clock() + seconds
+        shared = sharing.in_company(self.socket)
+        if shared:
+            self._leave_to_others(min(seconds, sharing.HANDSHAKE_SECONDS))
+        self._serve_the_queue(deadline)
+        if shared:
+            sharing.leave(self.socket)
         self.close()
-        gevent.sleep(0)                    # let them start
         if self.sessions:
             self._all_ended.clear()
-            self._all_ended.wait(seconds)
+            self._all_ended.wait(max(0, deadline - self._clock()))
         return self.cut_all('drain_timeout has passed')
+
+    def _serve_the_queue(self, deadline):
+        """Closing the listener would reset those who wait in its queue: take them first, `max_connections` at a time."""
+        self._draining = True
+        self.stop_accepting()
+        while self._clock() < deadline:
+            if self.full():
+                self._session_ended.clear()
+                self._session_ended.wait(deadline - self._clock())
+                continue
+            accepted = self.do_read()
+            if accepted is not None:
+                get_hub().loop.run_callback(self.do_handle, *accepted)
+                gevent.sleep(0)            # it begins, and counts
+            elif self._queue_is_empty:
+                return
+            else:
+                gevent.sleep(ACCEPT_PAUSE)
+
+    def _leave_to_others(self, seconds):
+        """Send new clients to the other instances that share our address, and serve for `seconds` those who come still."""
+        sharing.send_clients_to_others(self.socket)
+        try:
+            gevent.sleep(seconds)
+        except gevent.GreenletExit:        # a second signal
+            sharing.spread_evenly(self.socket)
+            raise
+        sharing.stop_taking(self.socket)
 
     def cut_all(self, reason):
         """End every session, and wait until they have. Returns how many it were."""
@@ -325,7 +366,8 @@ class TcpServer(StreamServer):
     def counts(self):
         """What the status shows of connections; a plain dict."""
         return {'active': len(self.sessions), 'most': self.max_connections, 'total': self.accepted,
-                'retries': self.retries, 'refused': dict(self.refused)}
+                'retries': self.retries, 'refused': dict(self.refused),
+                'connect_seconds': self.connect_times.snapshot()}
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""
@@ -337,8 +379,11 @@ class TcpServer(StreamServer):
         return totals
 
 
-def listen(host, port, family):
-    """A bound, listening gevent socket. The caller owns it. Raises SocketError."""
+def listen(host, port, family, reuse_port=False):
+    """A bound, listening gevent socket. The caller owns it. Raises SocketError.
+
+    With `reuse_port` other sockets of the same user that have it, too, may listen beside it.
+    """
     listener = gevent.socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -347,8 +392,12 @@ def listen(host, port, family):
             # bindv6only.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         set_stream_options(listener)
+        if reuse_port:
+            sharing.share(listener)
         listener.bind((host, port))
         listener.listen(BACKLOG)
+        if reuse_port:
+            sharing.spread_evenly(listener)
     except BaseException:
         listener.close()
         raise

@@ -12,6 +12,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 import errno
 import heapq
+import os
 import socket
 import traceback
 
@@ -23,21 +24,27 @@ from gevent.server import DatagramServer
 
 from .compat import (SocketError, WOULD_BLOCK, ask_for_destination, bare_socket, new_socket,
                      receive_with_destination)
-from .connect import LOCAL_FAULTS, READ
+from .connect import LOCAL_FAULTS, READ, wait_for
+from .endpoints import endpoint_text
 from .errors import NobodyReachable
-from .members import endpoint_text
+from . import reuse_port as sharing
 
 MOST_BYTES = 65536                 # no datagram is larger: 65,507 bytes in IPv4, 65,527 in IPv6
 BATCH = 64                         # datagrams read before others get their turn
 RECEIVE_BUFFER_BYTES = 8 << 20
 
 MOST_KEPT_BYTES = 4096             # an unanswered datagram up to this size is sent again after a refusal
-MOST_EARLY = 256                   # datagrams that wait for the first answer of DNS
+MOST_EARLY = 256                   # datagrams that wait for the first answer of DNS...
+EARLY_SECONDS = 3.0                # ...and for how long
+MOST_ATTEMPTS = 16                 # servers that are tried for one datagram: it happens in the hub, where nobody else runs
 MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
 
 MOST_IDLE_WORKERS = 128
 
+MOST_QUEUED = 65536                # datagrams, more than a receive buffer holds
+
 SLOWEST_SWEEP = 10.0               # seconds
+SETTLING_SECONDS = 0.05            # what another core is handing to a socket has arrived then
 
 SO_RCVBUFFORCE = 33                # socket(7)
 WILDCARDS = ('0.0.0.0', '::')
@@ -98,8 +105,10 @@ class UdpServer(DatagramServer):
         self._log_sessions = log_sessions
         self._draining = False
         self._idle_workers = []
+        self._review_is_due = False
         self._early = collections.deque(maxlen=MOST_EARLY)
         self._longest_idle = []            # candidates to make room, the best last: (last_used, client)
+        self._front_opened = False
         self._local_fronts = {}            # local IP -> (socket, watcher), of a wildcard listener
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
@@ -137,7 +146,12 @@ class UdpServer(DatagramServer):
             self._forward(session, data)
 
     def _read_wildcard(self):
-        for _ in range(BATCH):
+        """When a socket for a local address is opened, what had been queued here before is read to the end, before that
+        one is looked at: else a client's datagrams would change their order."""
+        self._front_opened = False
+        for count in range(MOST_QUEUED):
+            if count >= BATCH and not self._front_opened:
+                return
             try:
                 data, client, local = receive_with_destination(self.socket, MOST_BYTES)
             except SocketError as error:
@@ -165,16 +179,32 @@ class UdpServer(DatagramServer):
     def _open_front(self, local):
         front = None
         try:
-            front = bare_socket(listen(local, self.address[1], self.family, beside_wildcard=True))
+            shared = sharing.is_shared(self.socket)
+            front = bare_socket(listen(local, self.address[1], self.family, shared, beside_wildcard=True))
+            if shared:
+                # The kernel would prefer it to the wildcards of the other instances: they would get nothing.
+                sharing.stop_receiving(front)
         except EnvironmentError as error:
             self._log.warning('no_local_socket', 'replies from {local} may have another address of this host: {error}',
                               local=local, error=error.strerror or str(error))
+            self._local_fronts[local] = self.socket, None
             return
         watcher = self.loop.io(front.fileno(), READ)
         watcher.start(self._read_front, front, (local,))
         self._local_fronts[local] = front, watcher
+        self._front_opened = True
 
     def _forward(self, session, data):
+        """`_send`, and what goes wrong in it ends this session alone: an exception would stop gevent's watcher of the
+        listener, for good."""
+        try:
+            self._send(session, data)
+        except Exception:
+            self._drop('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
+                       client=endpoint_text(*session.client[:2]), trace=traceback.format_exc())
+            self.end(session)
+
+    def _send(self, session, data):
         """Send a client's datagram to the session's server; when that is gone, to another."""
         if session.stale:
             self._move(session)
@@ -219,16 +249,16 @@ class UdpServer(DatagramServer):
         if self._draining:
             self.drops['draining'] += 1
             return None
+        if not self.members.members:
+            self._early.append((self._clock(), key, client, front, data))      # until DNS has answered
+            return None
         if len(self.sessions) >= self.max_sessions:
             self._make_room()
-        if not self.members.members:
-            self._early.append((key, client, front, data))      # until DNS has answered
-            return None
         session = Session(key, client, front, self._clock())
         try:
             self._attach(session, ())
         except NobodyReachable as error:
-            self._drop('no_server', 'a datagram of a new client was dropped: {reason}', reason=str(error))
+            self._drop('no_server', 'a datagram of a new client was dropped: {error}', error=error)
             return None
         self.sessions[key] = session
         self.accepted += 1
@@ -260,6 +290,8 @@ class UdpServer(DatagramServer):
             if upstream is not None:
                 break
             tried.append(lease.address)
+            if len(tried) > MOST_ATTEMPTS:
+                raise NobodyReachable('%d servers have been tried' % MOST_ATTEMPTS)
         former, session.lease = session.lease, lease
         session.upstream, former_upstream = upstream, session.upstream
         session.stale = False
@@ -273,14 +305,17 @@ class UdpServer(DatagramServer):
         try:
             upstream = new_socket(address.family, socket.SOCK_DGRAM)
         except SocketError as error:
-            raise NobodyReachable('this host is short of resources: %s' % error.strerror)
-        code = upstream.connect_ex(address.sockaddr)
-        if not code:
-            raise_receive_buffer(upstream)
-            return upstream
-        upstream.close()
+            if error.errno in LOCAL_FAULTS:
+                raise NobodyReachable('this host is short of resources: %s' % error.strerror)
+            code = error.errno                # EAFNOSUPPORT: a host without IPv6
+        else:
+            code = upstream.connect_ex(address.sockaddr)
+            if not code:
+                raise_receive_buffer(upstream)
+                return upstream
+            upstream.close()
         if code not in LOCAL_FAULTS:
-            self.members.report_failure(address, errno.errorcode.get(code, str(code)))
+            self.members.report_failure(address, os.strerror(code))
         return None
 
     def _make_room(self):
@@ -304,7 +339,8 @@ class UdpServer(DatagramServer):
         """The server refused a datagram (ICMP) or can't be reached: passive health, and on to another
         server."""
         self.members.report_failure(session.address, error.strerror)
-        self._move(session)
+        if not session.ended:             # as the report does, with on_down=close
+            self._move(session)
 
     def _move(self, session):
         """To another server; if there is none the session stays where it is, for that server may come
@@ -312,7 +348,7 @@ class UdpServer(DatagramServer):
         try:
             self._attach(session, [session.address])
         except NobodyReachable:
-            session.stale = False
+            session.stale = False             # until `_pool_changed` hears of somebody better
             return
         self.retries += 1
         self._rouse(session)               # to watch the new socket
@@ -409,7 +445,7 @@ class UdpServer(DatagramServer):
         answered it."""
         data, again = session.unanswered, session.sent_again
         self._refused(session, error)
-        if data is None or again:
+        if data is None or again or session.ended:
             return
         session.sent_again = True
         try:
@@ -424,6 +460,9 @@ class UdpServer(DatagramServer):
         """The pool's observer."""
         if event == 'filled':
             self.loop.run_callback(self._replay_early)
+        elif event in ('up', 'added') and not self._review_is_due:
+            self._review_is_due = True
+            self.loop.run_callback(self._review_sessions)
         elif event in ('down', 'removed'):
             close = (self._on_down if event == 'down' else self._on_removed) == 'close'
             for session in [session for session in self.sessions.values() if session.address is subject]:
@@ -431,12 +470,21 @@ class UdpServer(DatagramServer):
                 if close:
                     self.end(session)
 
+    def _review_sessions(self):
+        """There is somebody new or up again: sessions that had nowhere to go but to a server that is down may leave it."""
+        self._review_is_due = False
+        for session in self.sessions.values():
+            session.stale = not session.address.up or session.address.member.departing
+
     def _replay_early(self):
-        """Datagrams that came before there was a server."""
+        """Datagrams that came before there was a server, and are not too old for their clients to wait for a reply."""
         early = list(self._early)
         self._early.clear()
-        for key, client, front, data in early:
-            self._forward_to_session(key, client, front, data)
+        for came, key, client, front, data in early:
+            if self._clock() - came < EARLY_SECONDS:
+                self._forward_to_session(key, client, front, data)
+            else:
+                self.drops['too_early'] += 1
 
     def watch_silence(self):
         """Runs in a greenlet of its own: ends sessions that nobody has used for `session_timeout`, up to an
@@ -450,11 +498,20 @@ class UdpServer(DatagramServer):
                     self.end(session)
 
     def drain(self, seconds):
-        """Take no new clients; existing sessions go on for `seconds` at most. Returns how many were cut."""
+        """Take no new clients; existing sessions go on for `seconds` at most. Returns how many were cut.
+
+        Other instances that share our address get all further datagrams, also those of our sessions, which then only
+        wait for replies.
+        """
+        deadline = self._clock() + seconds
+        if sharing.in_company(self.socket):
+            sharing.stop_receiving(self.socket)
+            while self._clock() < deadline and wait_for(self.socket, READ, SETTLING_SECONDS):
+                gevent.sleep(0)            # what has come before is carried
         self._draining = True
         self._all_ended.clear()
         if self.sessions:
-            self._all_ended.wait(seconds)
+            self._all_ended.wait(max(0, deadline - self._clock()))
         return self.cut_all('drain_timeout has passed')
 
     def cut_all(self, reason):
@@ -467,16 +524,17 @@ class UdpServer(DatagramServer):
     def close(self):
         """Close the sockets of the listener. Idempotent."""
         for front, watcher in self._local_fronts.values():
-            watcher.stop()
-            front.close()
+            if watcher is not None:
+                watcher.stop()
+                front.close()
         self._local_fronts.clear()
         DatagramServer.close(self)
 
     # --- what is counted and said -----------------------------------------------------------------------------------
 
-    def _drop(self, reason, template, **fields):
-        self.drops[reason] += 1
-        self._log.warning(reason, template, **fields)
+    def _drop(self, kind, template, **fields):
+        self.drops[kind] += 1
+        self._log.warning(kind, template, **fields)
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""
@@ -510,11 +568,13 @@ def raise_receive_buffer(sock):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
 
-def listen(host, port, family, beside_wildcard=False):
+def listen(host, port, family, reuse_port=False, beside_wildcard=False):
     """A bound gevent UDP socket. The caller owns it. Raises SocketError.
 
     Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it
-    refuses a second instance of this program, and lets its own further sockets (`beside_wildcard`) in. """
+    refuses a second instance of this program, and lets its own further sockets (`beside_wildcard`) in. With
+    `reuse_port` other sockets of the same user that have it, too, may be bound beside it.
+    """
     listener = gevent.socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
@@ -523,6 +583,8 @@ def listen(host, port, family, beside_wildcard=False):
             ask_for_destination(listener)
         if beside_wildcard:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sharing.share(listener)
         raise_receive_buffer(listener)
         listener.bind((host, port))
         if host in WILDCARDS:

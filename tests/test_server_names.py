@@ -121,7 +121,8 @@ def test_of_too_many_pointers_only_some_are_asked_for(names, server):
 
 
 @pytest.mark.parametrize('text', ['a\\032b.example.com', 'a\\010b.example.com', '<script>.example.com',
-                                  'a\\"b.example.com', '\\255\\254.example.com', '.', '-a.example.com'])
+                                  'a\\"b.example.com', '\\255\\254.example.com', '.', '-a.example.com',
+                                  '10.9.0.2'])
 def test_a_pointer_that_is_no_host_name_is_not_used(make_names, server, text):
     server.zone.set_pointer(A4, [text])
     for mode in ('confirmed', 'ptr'):

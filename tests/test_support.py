@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from .support import requirements, servers
-from .support.clients import connect, how_connecting_ends, how_it_ends, read_all, read_exactly, read_line, reset
+from .support.clients import (
+    connect, how_connecting_ends, how_it_ends, read_all, read_exactly, read_line, reset)
 from .support.netns import NetworkNamespace, entered
 from .support.places import Reservation, endpoint
 from .support.processes import Process, ProcessEnded, run
@@ -22,7 +23,7 @@ from .support.waiting import wait_until
 PYTHON = sys.executable
 
 
-# --- reservations ----------------------------------------------------------------------------------------------------
+# --- reservations -------------------------------------------------------------------------------------------
 
 def test_a_reserved_port_refuses_clients_and_takes_a_listener():
     with Reservation(['127.0.0.1']) as reservation:
@@ -57,7 +58,7 @@ def test_endpoints_are_written_as_arguments():
     assert endpoint('::1', 80) == '[::1]:80'
 
 
-# --- servers ----------------------------------------------------------------------------------------------------------
+# --- servers ------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def server():
@@ -199,7 +200,8 @@ def test_poured_bytes_can_be_checked(server, dial):
     assert servers.pattern(100, 500) == servers.pattern(0, 600)[100:]
 
 
-@pytest.mark.parametrize('behaviour, end', [(servers.hang_up_after(4), 'eof'), (servers.reset_after(4), 'reset')])
+@pytest.mark.parametrize('behaviour, end', [
+    (servers.hang_up_after(4), 'eof'), (servers.reset_after(4), 'reset')])
 def test_a_server_can_end_midway(server, dial, behaviour, end):
     server.behaviour = behaviour
     client = dial()
@@ -219,14 +221,15 @@ def test_running_servers_end_with_the_block():
     assert [how_connecting_ends(each.address) for each in pair] == ['refused', 'refused']
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
+# --- processes ----------------------------------------------------------------------------------------------
 
 def python(code, **options):
     return Process([PYTHON, '-c', code], **options)
 
 
 def test_a_process_ends_with_its_code_and_all_its_output():
-    finished = run([PYTHON, '-c', 'import sys; sys.stdout.write("out"); sys.stderr.write("err"); sys.exit(3)'])
+    code = 'import sys; sys.stdout.write("out"); sys.stderr.write("err"); sys.exit(3)'
+    finished = run([PYTHON, '-c', code])
     assert (finished.returncode, finished.stdout, finished.stderr) == (3, 'out', 'err')
 
 
@@ -324,7 +327,7 @@ def test_a_busy_loop_is_ended_too():
     assert 'in spins' in finished.stderr
 
 
-# --- requirements -----------------------------------------------------------------------------------------------------
+# --- requirements -------------------------------------------------------------------------------------------
 
 def test_a_missing_server_skips_for_a_user(monkeypatch):
     monkeypatch.delenv('SIDELB_TEST_ALL', raising=False)
@@ -345,10 +348,11 @@ def test_a_program_off_the_path_is_found(tmpdir, monkeypatch):
     program.write('')
     program.chmod(0o755)
     assert requirements.find_program('no-such-server') is None
-    assert requirements.find_program('no-such-server', [str(tmpdir.join('*', 'no-such-server'))]) == str(program)
+    pattern = str(tmpdir.join('*', 'no-such-server'))
+    assert requirements.find_program('no-such-server', [pattern]) == str(program)
 
 
-# --- network namespaces -----------------------------------------------------------------------------------------------
+# --- network namespaces -------------------------------------------------------------------------------------
 
 @pytest.fixture
 def namespace():

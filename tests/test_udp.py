@@ -431,3 +431,128 @@ def test_the_udp_probe_finds_a_closed_port_and_its_return(balancer, echo):
     wait_until('it is up', lambda: not one.pool.healthy)
     echo('A', port=server.endpoint[1], delay=None)
     wait_until('it is down', lambda: one.pool.healthy)
+
+
+def test_a_refusal_that_closes_the_session_leaves_no_count_behind(balancer, echo):
+    one = balancer(on_down='close')
+    server = echo('A')
+    one.use(server.endpoint, echo('B').endpoint)
+    clients = dict((exchange(client), client) for client in (one.client(), one.client()))
+    address, = [address for address in one.pool.addresses() if address.port == server.endpoint[1]]
+    one.pool.report_failure(address, 'test')            # the next failure takes it down
+    server.stop()
+    clients['A'].send(b'x')
+    wait_until('it is up', lambda: not address.up)
+    assert len(one.server.sessions) == 1
+    one.server.cut_all('test')
+    assert [address.active for address in one.pool.addresses()] == [0, 0]
+    assert [member.active for member in one.pool.members] == [0, 0]
+
+
+def test_a_new_client_without_any_server_is_dropped_and_counted(balancer, monkeypatch):
+    one = balancer()
+    one.use(closed_endpoint())
+    monkeypatch.setattr(one.server, '_connect', lambda address: None)      # what a host without a route gives
+    with contextlib.closing(one.client()) as client:
+        client.send(b'x')
+        wait_until('it was not counted', lambda: one.server.drops['no_server'] == 1)
+    assert not one.server.sessions and one.pool.members[0].active == 0
+    assert not one.log.events('session_failed')
+
+
+def test_a_session_leaves_a_silent_server_when_another_comes_up(balancer, echo):
+    one = balancer()
+    silent, server = echo('S', delay=None), echo('A')
+    one.use(silent.endpoint, server.endpoint)
+    for address in one.pool.addresses():
+        for _ in range(2):
+            one.pool.report_failure(address, 'test')
+    clients = [one.client() for _ in range(2)]          # one for each, as a last resort
+    for client in clients:
+        client.send(b'hello')
+    wait_until('there are no sessions', lambda: len(one.server.sessions) == 2)
+    for _ in range(2):
+        one.pool.report_success([each for each in one.pool.addresses() if each.port == server.endpoint[1]][0])
+    gevent.sleep(0)
+    for client in clients:
+        client.send(b'again')
+        wait_until('it stays with the silent one', lambda: b'again' in client.recv(100))
+
+
+def test_a_session_leaves_a_departed_server_when_there_is_another_again(balancer, echo):
+    one = balancer()
+    first = echo('A')
+    one.use(first.endpoint)
+    client = one.client()
+    assert exchange(client) == 'A'
+    one.use()
+    assert exchange(client) == 'A'                      # there is nobody else
+    one.use(echo('B').endpoint)
+    gevent.sleep(0)
+    assert exchange(client) == 'B'
+
+
+def test_an_unexpected_error_in_a_known_session_ends_it_and_the_listener_goes_on(balancer, echo, monkeypatch):
+    one = balancer()
+    one.use(echo('A').endpoint)
+    client = one.client()
+    exchange(client)
+    monkeypatch.setattr(one.server, '_send', lambda session, data: 1 / 0)
+    client.send(b'x')
+    wait_until('nothing was told', lambda: one.log.events('session_failed'))
+    monkeypatch.undo()
+    assert exchange(client) == 'A'
+    assert one.pool.members[0].active == 1
+
+
+def test_a_host_without_ipv6_uses_the_other_servers(balancer, echo, monkeypatch):
+    one = balancer()
+    one.use(('2001:db8::1', 53), echo('A').endpoint)
+
+    def no_ipv6(family, kind, new_socket=udp.new_socket):
+        if family == socket.AF_INET6:
+            raise socket.error(errno.EAFNOSUPPORT, 'not supported')
+        return new_socket(family, kind)
+    monkeypatch.setattr('sidelb_lib.udp.new_socket', no_ipv6)
+    assert [one.ask() for _ in range(6)] == ['A'] * 6
+    assert not one.pool.members[1].up
+
+
+def test_a_refused_datagram_is_sent_again_just_once(balancer):
+    one = balancer()
+    one.use(closed_endpoint(), closed_endpoint(), closed_endpoint())
+    client = one.client()
+    sent = []
+    session_send = one.server._upstream_failed
+
+    def counted(session, error):
+        sent.append(session.unanswered)
+        session_send(session, error)
+    one.server._upstream_failed = counted
+    client.send(b'x')
+    wait_until('it was not refused twice', lambda: len(sent) >= 2)
+    gevent.sleep(0.2)
+    assert len(sent) == 2                 # the first sending and the second, no third
+
+
+def test_of_many_sessions_the_one_idle_longest_makes_room(balancer, echo):
+    one = balancer(max_sessions=64)
+    one.use(echo('A').endpoint)
+    clients = [one.client() for _ in range(70)]
+    for client in clients:
+        exchange(client)
+    alive = set(key[1] for key in one.server.sessions)
+    assert alive == set(client.getsockname()[1] for client in clients[6:])
+
+
+def test_a_first_burst_to_a_wildcard_listener_stays_in_order(balancer, echo):
+    one = balancer(host='0.0.0.0')
+    server = echo('A', delay=None)
+    one.use(server.endpoint)
+    for host in '127.0.0.7', '127.0.0.8', '127.0.0.9':
+        del server.received[:]
+        client = one.client(host)
+        for number in range(150):
+            client.send(b'%d' % number)
+        wait_until('some are missing', lambda: len(server.received) == 150)
+        assert [int(data) for data in server.received] == list(range(150))

@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and a server certificate from it, made by the openssl program."""
+"""A certificate authority of the tests' own, and server certificates from it, made by openssl(1)."""
 from __future__ import absolute_import, division, print_function
 
 import os
@@ -23,12 +23,13 @@ class Authority(object):
 
     def issue(self, host):
         """Make a certificate for a host name. Returns the paths (certificate, key)."""
-        paths = dict((kind, os.path.join(self._directory, '%s.%s' % (host, kind))) for kind in ('crt', 'key', 'csr', 'ext'))
+        paths = dict((kind, os.path.join(self._directory, '%s.%s' % (host, kind)))
+                     for kind in ('crt', 'key', 'csr', 'ext'))
         with open(paths['ext'], 'w') as stream:
             stream.write('subjectAltName=DNS:%s\n' % host)
         self._call('req', '-new', '-subj', '/CN=' + host, '-keyout', paths['key'], '-out', paths['csr'], *KEY)
-        self._call('x509', '-req', '-in', paths['csr'], '-CA', self.certificate, '-CAkey', self._key, '-CAcreateserial',
-                   '-days', DAYS, '-extfile', paths['ext'], '-out', paths['crt'])
+        self._call('x509', '-req', '-in', paths['csr'], '-CA', self.certificate, '-CAkey', self._key,
+                   '-CAcreateserial', '-days', DAYS, '-extfile', paths['ext'], '-out', paths['crt'])
         return paths['crt'], paths['key']
 
     def _call(self, *arguments):

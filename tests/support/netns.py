@@ -1,4 +1,4 @@
-"""Network namespaces: a host of their own for tests that need addresses, a hosts file or a resolv.conf to themselves."""
+"""Network namespaces: for tests that need addresses, a hosts file or a resolv.conf to themselves."""
 from __future__ import absolute_import, division, print_function
 
 import contextlib
@@ -16,8 +16,8 @@ _counter = itertools.count(1)
 class NetworkNamespace(object):
     """A context manager: `lo` is up inside, with all of 127.0.0.0/8, ::1 and `addresses` (IPv4 or IPv6).
 
-    Needs root and iproute2 (see `requirements.need_namespaces`). The namespace and its configuration files go when the
-    `with` ends; processes and sockets in it are their owners' to end.
+    Needs root and iproute2 (see `requirements.need_namespaces`). The namespace and its configuration files go
+    when the `with` ends; processes and sockets in it are their owners' to end.
     """
 
     def __init__(self, addresses=()):
@@ -69,7 +69,7 @@ class NetworkNamespace(object):
 
 @contextlib.contextmanager
 def entered(namespace):
-    """Sockets made inside the `with` belong to `namespace` for good; None changes nothing. Nothing inside may wait.
+    """Sockets made inside the `with` belong to `namespace` for good; None changes nothing. No waiting inside.
 
     The whole thread moves, with everything that gevent runs in it: so only make sockets, and connect none.
     """

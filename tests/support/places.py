@@ -1,4 +1,4 @@
-"""Addresses for test servers: ports that stay theirs while they are down, and the same port on several addresses."""
+"""Addresses for test servers: ports that stay theirs while they are down, one port on several addresses."""
 from __future__ import absolute_import, division, print_function
 
 import socket
@@ -18,7 +18,7 @@ def family_of(ip):
 
 
 def bound_socket(ip, port, namespace=None):
-    """A TCP socket bound to (ip, port), not listening; `namespace` is a NetworkNamespace or None. The caller owns it."""
+    """A TCP socket bound to (ip, port) in `namespace` (or None), not listening. The caller owns it."""
     with entered(namespace):
         sock = socket.socket(family_of(ip), socket.SOCK_STREAM)
     try:
@@ -33,10 +33,11 @@ def bound_socket(ip, port, namespace=None):
 class Reservation(object):
     """One port, the same on every address of `ips`, that nobody else is given until `release()`.
 
-    A socket is bound to each address and never listens. On Linux a server that sets SO_REUSEADDR (all do) can bind and
-    listen beside it, and while no server listens a connect is refused, as it should be; but the kernel hands the port
-    to nobody who asks for any port, neither for a listener nor for an outgoing connection. So a test's server can go
-    and come back on its address without a race against all else that runs on the machine.
+    A socket is bound to each address and never listens. On Linux a server that sets SO_REUSEADDR (all do) can
+    bind and listen beside it, and while no server listens a connect is refused, as it should be; but the
+    kernel hands the port to nobody who asks for any port, neither for a listener nor for an outgoing
+    connection. So a test's server can go and come back on its address without a race against all else that
+    runs on the machine.
     """
 
     def __init__(self, ips, port=0, namespace=None):

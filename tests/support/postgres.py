@@ -29,8 +29,8 @@ SETTINGS = {
 class PostgresCluster(object):
     """Several equal servers on one port of different loopback addresses, each named by `show cluster_name`.
 
-    A context manager: all run when the `with` begins. They want TLS: a plain connection is refused. As root they run as
-    the user postgres, because PostgreSQL refuses to run as root.
+    A context manager: all run when the `with` begins. They want TLS: a plain connection is refused. As root
+    they run as the user postgres, because PostgreSQL refuses to run as root.
     """
 
     def __init__(self, ips):
@@ -68,8 +68,8 @@ class PostgresCluster(object):
         certificate, key = authority.issue(HOST)
         template = os.path.join(self._directory, 'template')
         self._give_to_user(self._directory)
-        self._run('initdb', '-D', template, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync',
-                  user=self.user)
+        self._run('initdb', '-D', template, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale',
+                  '--no-sync', user=self.user)
         with open(os.path.join(template, 'pg_hba.conf'), 'w') as stream:
             stream.write('hostssl all all 127.0.0.0/8 trust\n')
         for number, ip in enumerate(self._reservation.ips, 1):
@@ -87,7 +87,8 @@ class PostgresCluster(object):
         if not self.user:
             return
         import pwd
-        need('there is no user postgres (Debian: apt install postgresql)', self.user in [u.pw_name for u in pwd.getpwall()])
+        need('there is no user postgres (Debian: apt install postgresql)',
+             self.user in [entry.pw_name for entry in pwd.getpwall()])
         owner = pwd.getpwnam(self.user)
         for directory, _, names in os.walk(top):
             for path in [directory] + [os.path.join(directory, name) for name in names]:
@@ -98,20 +99,22 @@ class PostgresCluster(object):
         assert finished.returncode == 0, finished
         return finished
 
-    # --- clients --------------------------------------------------------------------------------------------------
+    # --- clients --------------------------------------------------------------------------------------------
 
     def client_environ(self, address, host=HOST, **more):
-        """The environment that makes libpq connect to `address` with TLS, and want a certificate for `host`."""
+        """The environment that makes libpq connect to `address` and want a certificate for `host`."""
         environ = dict((name, value) for name, value in os.environ.items() if not name.startswith('PG'))
-        environ.update(HOME=self._directory, PGHOST=host, PGHOSTADDR=address[0], PGPORT=str(address[1]), PGUSER='postgres',
-                       PGDATABASE='postgres', PGSSLMODE='verify-full', PGSSLROOTCERT=self.authority_certificate,
-                       PGCONNECT_TIMEOUT='20')
+        environ.update(
+            HOME=self._directory, PGHOST=host, PGHOSTADDR=address[0], PGPORT=str(address[1]),
+            PGUSER='postgres', PGDATABASE='postgres', PGCONNECT_TIMEOUT='20',
+            PGSSLMODE='verify-full', PGSSLROOTCERT=self.authority_certificate)
         environ.update(more)
         return environ
 
     def psql(self, address, query, **environ):
         """Run one query through psql. Returns it as `processes.Finished`."""
-        return run([self.programs['psql'], '-X', '-A', '-t', '-c', query], environ=self.client_environ(address, **environ))
+        return run([self.programs['psql'], '-X', '-A', '-t', '-c', query],
+                   environ=self.client_environ(address, **environ))
 
     def query(self, address, query):
         """The answer to one query, as text; it must succeed."""
@@ -121,7 +124,8 @@ class PostgresCluster(object):
 
     def pgbench(self, address, *arguments):
         """Run pgbench. Returns it as `processes.Finished`."""
-        return run([self.programs['pgbench']] + list(arguments), environ=self.client_environ(address), timeout=50)
+        return run([self.programs['pgbench']] + list(arguments), environ=self.client_environ(address),
+                   timeout=50)
 
 
 class PostgresServer(object):
@@ -138,8 +142,8 @@ class PostgresServer(object):
         return '%s:%d' % self.address
 
     def start(self):
-        command = [self._cluster.programs['postgres'], '-D', self._data, '-h', self.address[0], '-p', str(self.address[1]),
-                   '-k', self._data, '-c', 'cluster_name=' + self.name]
+        command = [self._cluster.programs['postgres'], '-D', self._data, '-k', self._data,
+                   '-h', self.address[0], '-p', str(self.address[1]), '-c', 'cluster_name=' + self.name]
         for setting in sorted(SETTINGS.items()):
             command += ['-c', '%s=%s' % setting]
         self._process = Process(command, user=self._cluster.user, cwd=self._data)

@@ -1,4 +1,4 @@
-"""Child processes of tests. Their output goes to files; each is signalled by its own pid alone, and none outlives us."""
+"""Child processes of tests: output in files, signals by pid alone, and none outlives the test run."""
 from __future__ import absolute_import, division, print_function
 
 import os
@@ -15,9 +15,9 @@ from .waiting import wait_until
 class Process(object):
     """A child process that runs from construction until it ends or `stop()` (or the `with`) ends it.
 
-    `environ` is the whole environment (default: ours), `namespace` a NetworkNamespace to run in, `user` a name to run as
-    (for root only), `nofile` the limit of open files, as (soft, hard). The output is in files, so the child never waits
-    for us to read, and all of it is there when the child is gone.
+    `environ` is the whole environment (default: ours), `namespace` a NetworkNamespace to run in, `user` a
+    name to run as (for root only), `nofile` the limit of open files, as (soft, hard). The output is in files,
+    so the child never waits for us to read, and all of it is there when the child is gone.
     """
 
     def __init__(self, command, environ=None, namespace=None, user=None, nofile=None, cwd=None):
@@ -25,16 +25,17 @@ class Process(object):
         self._directory = tempfile.mkdtemp(prefix='sidelb-process-')
         self._popen = None
         full_command = wrapped(self.command, namespace, user, nofile)
-        with open(os.devnull) as nothing, open(self._path('stdout'), 'wb') as out, open(self._path('stderr'), 'wb') as err:
+        with open(os.devnull) as stdin, open(self._path('stdout'), 'wb') as stdout, \
+                open(self._path('stderr'), 'wb') as stderr:
             try:
-                self._popen = subprocess.Popen(full_command, stdin=nothing, stdout=out, stderr=err, cwd=cwd,
-                                               env=environ, close_fds=True)
+                self._popen = subprocess.Popen(full_command, stdin=stdin, stdout=stdout, stderr=stderr,
+                                               cwd=cwd, env=environ, close_fds=True)
             finally:
                 if self._popen is None:
                     shutil.rmtree(self._directory)
         self.pid = self._popen.pid
 
-    # --- what it said ---------------------------------------------------------------------------------------------
+    # --- what it said ---------------------------------------------------------------------------------------
 
     @property
     def stdout(self):
@@ -50,14 +51,14 @@ class Process(object):
         return self.stdout + self.stderr
 
     def wait_for_output(self, pattern, times=1, timeout=10.0):
-        """Wait until `pattern` (re, multi-line) occurs at least so often in the output; returns the last match.
+        """Wait until `pattern` (multi-line) occurs at least so often in the output. Returns the last match.
 
         Fails at once if the process ends without.
         """
         compiled = re.compile(pattern, re.MULTILINE)
 
         def found():
-            ended = self.returncode is not None          # asked first: what it wrote before its end must be seen
+            ended = self.returncode is not None    # asked first: what it wrote before its end must be seen
             matches = list(compiled.finditer(self.output))
             if len(matches) >= times:
                 return matches[-1]
@@ -73,7 +74,7 @@ class Process(object):
         """The command and its output, for the report of a failed test."""
         return '--- %s (pid %d)\n%s---' % (' '.join(self.command), self.pid, self.output)
 
-    # --- its life -------------------------------------------------------------------------------------------------
+    # --- its life -------------------------------------------------------------------------------------------
 
     @property
     def returncode(self):
@@ -83,9 +84,10 @@ class Process(object):
     def wait(self, timeout=30.0):
         """Wait for its end by itself. Returns the exit code."""
         try:
-            return wait_until('the process did not end', lambda: self.returncode is not None, timeout) and self.returncode
+            wait_until('the process did not end', lambda: self.returncode is not None, timeout)
         except AssertionError as error:
             raise AssertionError('%s\n%s' % (error, self.describe()))
+        return self.returncode
 
     def signal(self, number):
         """Send a signal, if it still runs."""
@@ -119,7 +121,7 @@ class Process(object):
             print(self.describe())
         self.close()
 
-    # --- what it uses (Linux) -------------------------------------------------------------------------------------
+    # --- what it uses (Linux) -------------------------------------------------------------------------------
 
     def resident_bytes(self):
         """Memory that is in RAM now, proc(5)."""

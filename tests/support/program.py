@@ -16,18 +16,18 @@ from .waiting import wait_until
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 COMMAND = [sys.executable, os.path.join(PROJECT, 'sidelb.py')]
-NO_RESOLVER = '127.0.0.1:1'      # refuses: no test asks the real name server of the machine it happens to run on
+NO_RESOLVER = '127.0.0.1:1'      # refuses: no test asks the name server of the machine it happens to run on
 START_SECONDS = 20.0             # a loaded machine that runs nine interpreters' tests at once is slow
 
 
 def run_sidelb(*arguments, **options):
-    """Run the program to its end: `run_sidelb('--version').stdout`. Options as `Sidelb`'s environ and `run`'s."""
+    """Run the program to its end: `run_sidelb('--version').stdout`. Options are those of `processes.run`."""
     options['environ'] = clean_environ(options.get('environ'))
     return run(COMMAND + [str(argument) for argument in arguments], **options)
 
 
 def clean_environ(additions=None):
-    """Our environment without what would configure SideLB or gevent, plus `additions`; None there removes a variable."""
+    """Our environment without what would configure SideLB or gevent, plus `additions`; None removes one."""
     environ = dict((name, value) for name, value in os.environ.items()
                    if not name.startswith(('SIDELB_', 'GEVENT_', 'GEVENTARES_')))
     environ.update(additions or {})
@@ -37,18 +37,18 @@ def clean_environ(additions=None):
 class Sidelb(object):
     """A context manager around a running program, which listens when the `with` begins.
 
-    `Sidelb(one, two, 'mode=least-connections')` balances between two servers (arguments are turned into text) on a free
-    loopback port, with a status socket of its own. Options:
+    `Sidelb(one, two, 'mode=least-connections')` balances between two servers (arguments are turned into text)
+    on a free loopback port, with a status socket of its own. Options:
     `environ`    more environment variables, a dict; the value None removes a default of ours
     `listener`   the first argument, instead of 127.0.0.1:0; None gives none (then SIDELB_BIND_ADDR must)
-    `namespace`  a NetworkNamespace to run in; `connect()` then connects in there. Outside one, SIDELB_RESOLVER is a
-                 place where nobody answers, unless the test says otherwise
+    `namespace`  a NetworkNamespace to run in, where `connect()` connects too. Without one, SIDELB_RESOLVER
+                 is a place where nobody answers, unless the test says otherwise
     `nofile`     (soft, hard) limit of open files
     `started`    what to wait for at the start, a pattern in the log
 
-    At the end of the `with` it gets SIGTERM, and a second one if sessions are left, and must end with exit code 0. It
-    fails the test if the program printed a traceback, said anything on stderr (`allow_stderr=True` permits it) or ended
-    without being asked to. Its output is part of every failed test's report.
+    At the end of the `with` it gets SIGTERM, and a second one if sessions are left, and must end with exit
+    code 0. It fails the test if the program printed a traceback, said anything on stderr (`allow_stderr=True`
+    permits it) or ended without being asked to. Its output is part of every failed test's report.
     """
 
     def __init__(self, *arguments, **options):
@@ -102,9 +102,10 @@ class Sidelb(object):
             assert self.process.returncode is None, 'SideLB ended by itself with %s' % self.process.returncode
             self.end_at_once()
         assert 'Traceback (most recent call last)' not in self.process.output, 'SideLB printed a traceback'
-        assert self._allow_stderr or not self.process.stderr, 'SideLB wrote to stderr: %s' % self.process.stderr
+        stderr = self.process.stderr
+        assert self._allow_stderr or not stderr, 'SideLB wrote to stderr: %s' % stderr
 
-    # --- addresses and clients ------------------------------------------------------------------------------------
+    # --- addresses and clients ------------------------------------------------------------------------------
 
     @property
     def status_path(self):
@@ -126,14 +127,14 @@ class Sidelb(object):
         return connect(self.address, timeout, self._namespace)
 
     def who(self, timeout=10.0):
-        """The name of the server that answers a new connection, which is closed again. '' if nobody greets."""
+        """The name of the server that greets a new connection, which is closed again; '' for none."""
         sock = self.connect(timeout)
         try:
             return read_line(sock)
         finally:
             sock.close()
 
-    # --- what it says ---------------------------------------------------------------------------------------------
+    # --- what it says ---------------------------------------------------------------------------------------
 
     @property
     def log(self):
@@ -173,7 +174,8 @@ class Sidelb(object):
         try:
             wait_until(what_failed, satisfied, timeout)
         except AssertionError as error:
-            raise AssertionError('%s; the last status was %s' % (error, json.dumps(snapshots, indent=1, sort_keys=True)))
+            shown = json.dumps(snapshots, indent=1, sort_keys=True)
+            raise AssertionError('%s; the last status was %s' % (error, shown))
         return snapshots[0]
 
     def wait_until_up(self, *names, **options):
@@ -182,11 +184,12 @@ class Sidelb(object):
         return self.wait_for_status('not just %s are up' % wanted, lambda snapshot: wanted == sorted(
             str(member['name']) for member in snapshot['members'] if member['state'] == 'up'), **options)
 
-    # --- its end --------------------------------------------------------------------------------------------------
+    # --- its end --------------------------------------------------------------------------------------------
 
     def signal(self, number):
         """Send a signal. After this its end is no surprise, if the signal is one that ends it."""
-        self._may_have_ended = self._may_have_ended or number not in (signal.SIGHUP, signal.SIGSTOP, signal.SIGCONT)
+        if number not in (signal.SIGHUP, signal.SIGSTOP, signal.SIGCONT):
+            self._may_have_ended = True
         self.process.signal(number)
 
     def stop(self, timeout=15.0):

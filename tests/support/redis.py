@@ -10,7 +10,7 @@ from .requirements import need_program
 
 
 class RedisServer(object):
-    """One Redis server without persistence; `start()` and `stop()` as often as wanted. `get name` gives its name."""
+    """A Redis server without persistence; `start()` and `stop()` at will. `get name` gives its name."""
 
     def __init__(self, name, address):
         self.name = name
@@ -22,8 +22,8 @@ class RedisServer(object):
         return '%s:%d' % self.address
 
     def start(self):
-        self._process = Process([self._program, '--bind', self.address[0], '--port', str(self.address[1]), '--save', '',
-                                 '--appendonly', 'no', '--dir', '/'])
+        self._process = Process([self._program, '--bind', self.address[0], '--port', str(self.address[1]),
+                                 '--save', '', '--appendonly', 'no', '--dir', '/'])
         self._process.wait_for_output('Ready to accept connections', timeout=20)
         assert redis(self.address, 'set', 'name', self.name) == 'OK'
 
@@ -35,12 +35,13 @@ class RedisServer(object):
 
     def statistic(self, name):
         """A number of INFO's section `stats`."""
-        return int(re.search(r'^%s:(\d+)' % name, redis(self.address, 'info', 'stats'), re.MULTILINE).group(1))
+        statistics = redis(self.address, 'info', 'stats')
+        return int(re.search(r'^%s:(\d+)' % name, statistics, re.MULTILINE).group(1))
 
 
 @contextlib.contextmanager
 def redis_servers(ips):
-    """Redis servers on one port of several loopback addresses, running inside the `with`. Named by their address."""
+    """Redis servers on one port of several addresses, running inside the `with`. Named by their address."""
     with Reservation(ips) as reservation:
         servers = [RedisServer(ip, (ip, reservation.port)) for ip in ips]
         try:
@@ -68,4 +69,4 @@ def redis_cli(address, *command):
 def redis_benchmark(address, *arguments):
     """Run redis-benchmark. Returns it as `processes.Finished`."""
     program = need_program('redis-benchmark', 'redis-tools')
-    return run([program, '-h', address[0], '-p', str(address[1])] + list(arguments), timeout=50)
+    return run([program, '-q', '-h', address[0], '-p', str(address[1])] + list(arguments), timeout=50)

@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import glob
 import os
+import subprocess
 
 import pytest
 
@@ -19,7 +20,7 @@ def need(what, satisfied):
 
 
 def need_program(name, package, patterns=()):
-    """The path of program `name`, which Debian's `package` holds; `patterns`, for glob, are places to look at first."""
+    """The path of program `name`, of Debian's `package`; `patterns` (glob) are places to look at first."""
     path = find_program(name, patterns)
     need('%s is not installed (Debian: apt install %s)' % (name, package), path)
     return path
@@ -29,6 +30,11 @@ def need_namespaces():
     """Network namespaces can be made here."""
     need('network namespaces need Linux and root', os.path.exists('/proc/self/ns/net') and os.getuid() == 0)
     need_program('ip', 'iproute2')
+    unshare = need_program('unshare', 'util-linux')
+    # Root in a container may be forbidden to.
+    attempt = subprocess.Popen([unshare, '--net', '--mount', 'true'], stderr=subprocess.PIPE)
+    reason = attempt.communicate()[1].decode('utf-8', 'replace').strip()
+    need('network namespaces are not permitted here: %s' % reason, attempt.returncode == 0)
 
 
 def find_program(name, patterns=()):

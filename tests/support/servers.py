@@ -19,9 +19,9 @@ RESETS = (errno.ECONNRESET, errno.EPIPE)
 class Server(object):
     """A server on one address; `str()` of it is `ip:port`, as SideLB's arguments want it. A context manager.
 
-    `behaviour(session)` is called in a greenlet for each connection; the connection is closed when it returns. Counters:
-    `accepted` counts connections (probes are some too), `served` those in which the client sent something,
-    `sessions` lists all of them, `open_sessions` those that go on.
+    `behaviour(session)` is called in a greenlet for each connection; the connection is closed when it
+    returns. `accepted` counts connections (probes are some too), `served` those in which the client sent
+    something, `sessions` lists all of them, `open_sessions` those that go on.
     """
 
     def __init__(self, name='server', ip='127.0.0.1', port=0, behaviour=None, namespace=None):
@@ -47,7 +47,7 @@ class Server(object):
     def __exit__(self, *_):
         self.stop()
 
-    # --- counters -------------------------------------------------------------------------------------------------
+    # --- counters -------------------------------------------------------------------------------------------
 
     @property
     def accepted(self):
@@ -61,7 +61,7 @@ class Server(object):
     def open_sessions(self):
         return [session for session in self.sessions if session.open]
 
-    # --- how it meets new clients ---------------------------------------------------------------------------------
+    # --- how it meets new clients ---------------------------------------------------------------------------
 
     def listen(self, backlog=128):
         """Listen and accept. Comes back from `refuse`, `black_hole` and `stop_accepting`."""
@@ -89,7 +89,7 @@ class Server(object):
     def black_hole(self):
         """New connection attempts get no answer at all, as from a host that is gone.
 
-        The kernel drops a SYN when the accept queue is full, listen(2); a backlog of 0 is full with one connection.
+        The kernel drops a SYN when the accept queue is full, listen(2). A backlog of 0 is full with one.
         """
         self.refuse()
         self._listen(backlog=0)
@@ -108,7 +108,7 @@ class Server(object):
             self.sessions.append(session)
             session.greenlet = gevent.spawn(session.run)
 
-    # --- how it treats those it has -------------------------------------------------------------------------------
+    # --- how it treats those it has -------------------------------------------------------------------------
 
     def pause_reading(self):
         """No session reads on until `resume_reading`; what the client sends piles up on its way."""
@@ -142,7 +142,8 @@ class Server(object):
 class Session(object):
     """One connection that a Server accepted. It owns the socket.
 
-    `received` counts the client's bytes, `ended` is None while the client may still send, then 'eof' or 'reset'.
+    `received` counts the client's bytes, `ended` is None while the client may still send, then 'eof' or
+    'reset'.
     """
 
     def __init__(self, server, sock, peer):
@@ -185,7 +186,7 @@ class Session(object):
         self.sock.sendall(data)
 
 
-# --- behaviours ------------------------------------------------------------------------------------------------------
+# --- behaviours ---------------------------------------------------------------------------------------------
 
 def greet_and_echo(session):
     """Say our name in a line, then echo until the client has ended. The default."""
@@ -253,11 +254,11 @@ def pattern(start, size):
     return (cycle * (size // 251 + 2))[offset:offset + size]
 
 
-# --- several -------------------------------------------------------------------------------------------------------
+# --- several ------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def servers_on(ips, names=None, port=0, behaviour=None, namespace=None):
-    """Servers on the same port of each of `ips`, running inside the `with`. Named by `names`, or by their address."""
+    """Servers on the same port of each of `ips`, running inside the `with`; named by `names` or `ips`."""
     servers = []
     with Reservation(ips, port, namespace) as reservation:
         try:

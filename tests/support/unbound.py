@@ -40,10 +40,10 @@ remote-control:
 
 
 class Unbound(object):
-    """A name server for zone data alone: it asks nobody, and what it does not know does not exist. A context manager.
+    """A name server that asks nobody: what it does not know does not exist. A context manager.
 
-    `records` are lines of a zone file, `set_records` replaces the records of one name. `port=0` picks one; 53 needs a
-    `namespace`. `str()` of it is `ip:port`.
+    `records` are lines of a zone file, `set_records` replaces the records of one name. `port=0` picks one;
+    53 needs a `namespace`. `str()` of it is `ip:port`.
     """
 
     def __init__(self, records=(), ip='127.0.0.1', port=0, namespace=None):
@@ -77,7 +77,7 @@ class Unbound(object):
         self.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    # --- its life -------------------------------------------------------------------------------------------------
+    # --- its life -------------------------------------------------------------------------------------------
 
     def start(self):
         """Start it; after a `stop()`, on the same port."""
@@ -107,7 +107,7 @@ class Unbound(object):
         self.port = port
 
     def _free_port(self):
-        """A port that is free for TCP and UDP now; another may be quicker, so the caller must be ready to try again."""
+        """A port that is free for TCP and UDP now; the caller must be ready to try again."""
         while True:
             port = random.choice(PORTS)
             sock = socket.socket(family_of(self.ip), socket.SOCK_DGRAM)
@@ -120,7 +120,7 @@ class Unbound(object):
             finally:
                 sock.close()
 
-    # --- what it knows, and what it was asked ---------------------------------------------------------------------
+    # --- what it knows, and what it was asked ---------------------------------------------------------------
 
     def set_records(self, name, records):
         """Replace all records of `name` by these lines of a zone file. For a moment there are none."""
@@ -133,8 +133,8 @@ class Unbound(object):
         return self._process.output.count(' %s. %s IN' % (name, rdtype))
 
     def _control(self, *arguments):
-        command = [self._control_program, '-c', os.path.join(self._directory, 'unbound.conf')] + list(arguments)
-        finished = run(command)
+        configuration = os.path.join(self._directory, 'unbound.conf')
+        finished = run([self._control_program, '-c', configuration] + list(arguments))
         assert finished.returncode == 0, finished
 
 

@@ -17,12 +17,12 @@ GRACE_SECONDS = 10                       # for writing the stacks, before the la
 
 
 class Watchdog(object):
-    """`arm(what)` before something that may hang, `disarm()` after it. Past `seconds` the whole process ends with code 3.
+    """`arm(what)` before something that may hang, `disarm()` after it: past `seconds` the run ends, code 3.
 
-    A native thread watches, so a hub that waits for ever or a loop that never yields does not matter. A C function that
-    keeps the interpreter's lock stops that thread too: then, a little later, faulthandler's C thread ends the process,
-    or where there is none (Python 2) SIGALRM does. `descriptor` is where the stacks go; it should be a duplicate of
-    standard error that a test's capturing does not reach.
+    A native thread watches, so a hub that waits for ever or a loop that never yields does not matter. A C
+    function that keeps the interpreter's lock stops that thread too: then, a little later, faulthandler's C
+    thread ends the process, or where there is none (Python 2) SIGALRM does. `descriptor` is where the stacks
+    go; it should be a duplicate of standard error that a test's capturing does not reach.
     """
 
     def __init__(self, seconds, descriptor):

@@ -1,0 +1,26 @@
+"""How long something took, counted by size: what Prometheus calls a histogram."""
+from __future__ import absolute_import, division, print_function
+
+from bisect import bisect_left
+
+#: Upper bounds in seconds: a server on this host, in this rack, in this region, elsewhere, and one that hardly answers.
+BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Durations(object):
+    """`counts[i]` is how many took more than BOUNDS[i - 1] and at most BOUNDS[i] seconds, the last count all beyond.
+    `seconds` is their sum. Adding one costs less than half a microsecond: it happens with each connection."""
+
+    __slots__ = ('counts', 'seconds')
+
+    def __init__(self):
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds):
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def snapshot(self):
+        """A plain dict; `counts` has one more than `bounds`."""
+        return {'bounds': list(BOUNDS), 'counts': list(self.counts), 'sum': self.seconds}
