@@ -19,6 +19,7 @@ from gevent.pool import Pool as GreenletPool
 from gevent.server import StreamServer
 
 from . import status
+from .compat import close_descriptor
 from .errors import SidelbError
 
 DEFAULT_PATH = '/run/sidelb.sock'
@@ -137,7 +138,7 @@ def _locked(directory):
                 gevent.sleep(0.01)
         yield
     finally:
-        os.close(descriptor)
+        close_descriptor(descriptor)
 
 
 def _remove_stale(path):

@@ -12,6 +12,7 @@ import sys
 import time
 
 import _socket
+from gevent import monkey
 
 PY2 = sys.version_info[0] == 2
 
@@ -113,6 +114,10 @@ def find_splice():
             raise SocketError(code, os.strerror(code))
         return moved
     return ctypes_splice
+
+
+#: `os.close` itself. gevent 25.8.1 and newer patch it to put the closing off to the event loop's next turn.
+close_descriptor = monkey.get_original('os', 'close')
 
 
 def new_pipe():

@@ -16,14 +16,13 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 import fcntl
-import os
 import socket
 import struct
 
 import gevent
 from gevent import get_hub, getcurrent
 
-from .compat import SocketError, WOULD_BLOCK, new_pipe
+from .compat import SocketError, WOULD_BLOCK, close_descriptor, new_pipe
 
 READ, WRITE = 1, 2                 # libev's EV_READ and EV_WRITE
 
@@ -86,8 +85,8 @@ class Pipe(object):
             pass      # EPERM past pipe-user-pages-soft, pipe(7): the default of 64 KiB is slower, not wrong
 
     def close(self):
-        os.close(self.read_end)
-        os.close(self.write_end)
+        close_descriptor(self.read_end)
+        close_descriptor(self.write_end)
 
 
 class Direction(object):
