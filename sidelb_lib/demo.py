@@ -7,10 +7,12 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 import errno
+import signal
 import socket
 import time
 
 import gevent
+from gevent.event import Event
 from gevent.server import StreamServer
 
 from . import settings
@@ -51,28 +53,26 @@ def run(keep, stdout):
     demo.start()
     screen = Screen(stdout)
     try:
-        _play(demo, screen, keep)
-    except KeyboardInterrupt:
-        pass
+        _play(demo, screen, keep, stop)
     finally:
         demo.stop()
     screen.summary(demo)
     return 1 if demo.failures else 0
 
 
-def _play(demo, screen, keep):
+def _play(demo, screen, keep, stop):
     began = time.time()
     if keep:
         screen.say('Connect to %s, for example: nc %s' % (demo.listener, demo.listener.replace(':', ' ')))
     waiting = list(SCRIPT)
-    while keep or time.time() - began < END:
+    while not stop.is_set() and (keep or time.time() - began < END):
         while waiting and time.time() - began >= waiting[0][0]:
             _, text, action = waiting.pop(0)
             screen.say(text)
             if action:
                 getattr(demo, action)()
         screen.draw(demo, time.time() - began)
-        gevent.sleep(REDRAW_SECONDS)
+        stop.wait(REDRAW_SECONDS)
 
 
 class EchoServer(object):

@@ -193,7 +193,7 @@ def test_idle_and_busy_sessions_survive_a_drain_that_gives_them_time(server):
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(server):
-    with Sidelb(server, nofile=(64, 600)) as sidelb:
+    with Sidelb(server, nofile=(64, 800)) as sidelb:
         clients = [sidelb.connect() for _ in range(150)]
         assert [read_line(client) for client in clients] == ['A'] * 150
         for client in clients:
