@@ -47,8 +47,13 @@ END = 15.0
 
 
 def run(keep, stdout):
-    """Show the demo on `stdout`; with `keep` go on until interrupted. Returns the exit code: 0 if no request
-    failed."""
+    """Show the demo on `stdout`; with `keep` go on until SIGINT or SIGTERM. Returns the exit code: 0 if no request failed.
+
+    A signal sets an event, since a KeyboardInterrupt could strike any greenlet.
+    """
+    stop = Event()
+    for number in signal.SIGINT, signal.SIGTERM:
+        gevent.signal_handler(number, stop.set)
     demo = Demo(raise_descriptor_limit())
     demo.start()
     screen = Screen(stdout)
