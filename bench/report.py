@@ -162,9 +162,9 @@ def disturbed_text(results):
 
 def heading(results):
     machine, scale = results['machine'], results['scale']
-    return ('{processor}, {cores} cores, Linux {kernel}. Rounds: {rounds}, of {seconds:g} s for each load; contestants '
-            'taken in turn, one thread each, the proxy alone on its core. Figures are medians (lowest to '
-            'highest). Contestants: {who}.').format(
+    return ('{processor}, {cores} cores, Linux {kernel}. Rounds: {rounds}, of {seconds:g} s for each load; '
+            'contestants taken in turn, one thread each, the proxy alone on its core. Figures are medians '
+            '(lowest to highest). Contestants: {who}.').format(
                 who=', '.join(results['contestants'].values()),
                 rounds=scale['rounds'], seconds=scale['seconds'],
                 **machine)

@@ -121,8 +121,8 @@ class Runner(object):
             except bench.errors.BenchError as error:
                 self._fail('{0}: left out: {1}'.format(scenario.name, error))
                 return
-            if not scenario.fresh:
-                self._round(scenario, trials, 0)    # a warm-up, which nobody sees
+            if scenario.warm_up:
+                self._round(scenario, trials, 0)
             for trial in trials.values():
                 trial.seconds = self._scale.seconds
             for number in range(self._scale.rounds):

@@ -28,16 +28,18 @@ SETTLE_SECONDS = 30
 Metric = collections.namedtuple('Metric', 'name label unit better')
 
 Scenario = collections.namedtuple(
-    'Scenario', 'name title contestants reference job measure metrics fresh quick prepare derive')
+    'Scenario', 'name title contestants reference job measure metrics fresh warm_up quick prepare derive')
 
 
-def scenario(name, title, contestants, job, measure, metrics, fresh=False, quick=True, prepare=None,
-             derive=None):
-    """fresh: a new process for each measurement, started by `measure`, no warm-up; quick: part of --quick;
+def scenario(name, title, contestants, job, measure, metrics, fresh=False, warm_up=False, quick=True,
+             prepare=None, derive=None):
+    """fresh: a new process for each measurement, started by `measure`; warm_up: `measure` learns from a short
+    first round that does not count (how many requests to ask for); quick: part of --quick;
     prepare(loads, trials): once, before the first round; derive(results): each round, on its dict of figures
     by contestant, to add those that need another contestant's."""
     reference = 'haproxy' if 'haproxy' in contestants else contestants[min(1, len(contestants) - 1)]
-    return Scenario(name, title, contestants, reference, job, measure, metrics, fresh, quick, prepare, derive)
+    return Scenario(name, title, contestants, reference, job, measure, metrics, fresh, warm_up, quick,
+                    prepare, derive)
 
 
 # Jobs ------------------------------------------------------------------------------------------------------
@@ -229,12 +231,12 @@ def scenarios():
 
     for clients in (1, 50, 500):
         title = 'small request/reply, {0} client{1}'.format(clients, 's' if clients > 1 else '')
-        add('requests-{0}'.format(clients), title, TCP, on_redis, redis(clients), REQUESTS)
+        add('requests-{0}'.format(clients), title, TCP, on_redis, redis(clients), REQUESTS, warm_up=True)
     add('pipelined', 'small requests, 16 at a time, 50 clients', TCP, on_redis, redis(50, pipeline=16),
-        REQUESTS)
+        REQUESTS, warm_up=True)
     for label, size in (('64', 64), ('4k', 4096), ('64k', 65536)):
         add('size-' + label, 'request and reply of {0} bytes each, 50 clients'.format(size), TCP, on_redis,
-            redis(50, payload=size), REQUESTS, quick=False)
+            redis(50, payload=size), REQUESTS, warm_up=True, quick=False)
     for streams in (1, 8):
         for way, reverse in (('up', False), ('down', True)):
             title = 'bulk, {0} stream{1}, {2}'.format(
@@ -242,12 +244,13 @@ def scenarios():
             add('bulk-{0}-{1}'.format(streams, way), title, BULK, on('iperf3'), bulk(streams, reverse), BYTES,
                 quick=streams == 1 or reverse)
     add('connections', 'new connections with one request each, 50 clients', TCP, on_redis,
-        redis(50, reconnect=True), CONNECTIONS)
+        redis(50, reconnect=True), CONNECTIONS, warm_up=True)
     add('connections-light', 'new connections that the server greets and closes', TCP, on('greeter'),
         greetings,
         CONNECTIONS + (LOST,))
     add('pgbench', 'pgbench -S, 10 clients', TCP, on('postgres'), pgbench(False), TRANSACTIONS)
-    add('pgbench-connect', 'pgbench -S -C, 10 clients', TCP, on('postgres'), pgbench(True), TRANSACTIONS)
+    add('pgbench-connect', 'pgbench -S -C, 10 clients', TCP, on('postgres'), pgbench(True), TRANSACTIONS,
+        quick=False)
     add('latency', 'added latency at half load, 50 clients', TCP, on_redis, latency, LATENCIES,
         prepare=prepare_latency, derive=derive_added)
     add_members(add)
@@ -260,9 +263,11 @@ def add_members(add):
     for count in (10, 100, 1000):
         add('members-{0}'.format(count), 'new connections, picking among {0} members'.format(count),
             TCP_PROXIES,
-            on_many(count), redis(50, reconnect=True), CONNECTIONS, quick=count == 1000)
+            on_many(count), redis(50, reconnect=True), CONNECTIONS, warm_up=True,
+            quick=count == 1000)
     add('members-1000-least', 'the same, least-connections among 1000', TCP_PROXIES,
-        on_many(1000, mode='least-connections'), redis(50, reconnect=True), CONNECTIONS, quick=False)
+        on_many(1000, mode='least-connections'), redis(50, reconnect=True), CONNECTIONS, warm_up=True,
+        quick=False)
 
 
 def add_memory(add):
@@ -270,7 +275,7 @@ def add_memory(add):
         (Metric('ready', 'start to first reply', 'ms', 'lower'), MEMORY), fresh=True)
     for count in (1000, 4000, 8000):
         add('idle-{0}'.format(count), '{0} idle connections'.format(count), TCP_PROXIES, on_redis,
-            held('hold-tcp', count, 2), PER_CONNECTION, fresh=True, quick=count == 8000)
+            held('hold-tcp', count, 2), PER_CONNECTION, fresh=True, quick=count == 1000)
     at_rest_metrics = (BUSY._replace(better='lower'), MEMORY)
     add('rest-probes', '{0} members at rest, a probe each every {1} s'.format(REST_MEMBERS, CHECK_SECONDS),
         ('sidelb', 'haproxy'), on_many(REST_MEMBERS, check=CHECK_SECONDS), at_rest, at_rest_metrics,

@@ -3,13 +3,14 @@ from __future__ import absolute_import, division, print_function
 
 from bisect import bisect_left
 
-#: Upper bounds in seconds: a server on this host, in this rack, in this region, elsewhere, and one that hardly answers.
+#: Upper bounds in seconds: from a server on this host to one that hardly answers.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Durations(object):
-    """`counts[i]` is how many took more than BOUNDS[i - 1] and at most BOUNDS[i] seconds, the last count all beyond.
-    `seconds` is their sum. Adding one costs less than half a microsecond: it happens with each connection."""
+    """`counts[i]` is how many took more than BOUNDS[i - 1] and at most BOUNDS[i] seconds, the last count all
+    beyond. `seconds` is their sum. Adding one happens with each connection, and costs a fraction of a microsecond.
+    """
 
     __slots__ = ('counts', 'seconds')
 

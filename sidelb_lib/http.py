@@ -1,8 +1,9 @@
 """Answers over HTTP: health for orchestrators, metrics for Prometheus, the status as JSON and as a page.
 
 The server is gevent's, which is not made for a hostile network. So it never sees what a client has sent: each
-connection brings one request, whose head is read here within bounds of size and time and checked against a strict
-grammar; gevent gets its first line and its Host, and no body, ever. The connection is closed after the answer.
+connection brings one request, whose head is read here within bounds of size and time and checked against a
+strict grammar; gevent gets its first line and its Host, and no body, ever. After the answer the connection is
+closed.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -17,6 +18,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from . import metrics, page, status
+from . import reuse_port as sharing
 from .compat import SocketError, monotonic
 from .connect import LOCAL_FAULTS
 from .endpoints import canonical_ip
@@ -32,12 +34,12 @@ FAIR_SECONDS = 0.5               # ...until the oldest has been there for so lon
 ACCEPT_PAUSE = 0.1               # seconds, when descriptors have run out
 
 TEXT = 'text/plain; charset=utf-8'
+TOO_LARGE = '431 Request Header Fields Too Large'
 NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 #: Request line and headers, RFC 9112 sections 3 and 5, of HTTP/1 and without folded lines.
 _TOKEN = br"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_HEAD = re.compile(br'(%(token)s [!-~]+ HTTP/1\.[01])\r\n((?:%(token)s:[\t -~\x80-\xff]*\r\n)*)\r\n\Z'.replace(
-    b'%(token)s', _TOKEN))
+_HEAD = re.compile(br'(TOKEN [!-~]+ HTTP/1\.[01])\r\n((?:TOKEN:[\t -~\x80-\xff]*\r\n)*)\r\n\Z'.replace(b'TOKEN', _TOKEN))
 
 #: A host and perhaps a port, RFC 9110 section 7.2.
 _HOST = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{0,5})?\Z')
@@ -57,13 +59,14 @@ class Refused(Exception):
         self.answer = text_answer(status_line, text)
 
 
-# --- the application -------------------------------------------------------------------------------------------------
+# --- the application ------------------------------------------------------------------------------------------
 
 class Application(object):
     """The WSGI application.
 
-    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot()` the service's snapshot, `versions` is
-    what `sidelb_build_info` shows, `clock` the wall clock. `host_name` is this host's, under which it may be asked.
+    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot()` the service's snapshot.
+    `versions` is what `sidelb_build_info` shows, `clock` the wall clock, `host_name` a name of this host under which
+    it may be asked.
     """
 
     def __init__(self, startup, readiness, snapshot, versions, log, clock, host_name=''):
@@ -76,7 +79,7 @@ class Application(object):
         self._host_name = host_name
         self._html, self._page_policy = page.load()
         self._has_metrics = metrics.load()
-        self._turn = BoundedSemaphore(1)       # big answers are made one after the other, so that they delay nobody
+        self._turn = BoundedSemaphore(1)       # big answers are made one after the other: they delay nobody
         self._paths = {
             '/': self._answer_page,
             '/startup': lambda: self._verdict(*self._startup()),
@@ -101,8 +104,8 @@ class Application(object):
             return text_answer('405 Method Not Allowed', 'there is only GET and HEAD', ('Allow', 'GET, HEAD'))
         host = environ.get('HTTP_HOST')
         if host is not None and not is_own_host(host, self._host_name):
-            return text_answer('403 Forbidden', 'this is not the host that was asked for: ask by an IP address, by '
-                               'localhost or by %s' % (self._host_name or 'a name without dots'))
+            return text_answer('403 Forbidden', 'this is not the host that was asked for: ask by an IP address, '
+                               'by localhost or by %s' % (self._host_name or 'a name without dots'))
         answer_path = self._paths.get(environ['PATH_INFO'])
         if answer_path is None:
             return text_answer('404 Not Found', 'there is only ' + ' '.join(sorted(self._paths)))
@@ -129,7 +132,7 @@ class Application(object):
 
 
 def headers_of(answer):
-    """All headers: what the answer brings, and what keeps browsers from storing, guessing, framing or sharing it."""
+    """All headers: what the answer brings, and what keeps browsers from storing, guessing, framing and sharing."""
     headers = [
         ('Content-Type', answer.kind),
         ('Content-Length', str(len(answer.body))),
@@ -146,8 +149,8 @@ def headers_of(answer):
 
 
 def is_own_host(text, host_name):
-    """May the Host header say so? A page in somebody's browser can have its own name lead to us (DNS rebinding), but no
-    IP address, no name of this host, and no name without a dot, for nobody can register one."""
+    """May the Host header say so? A page in somebody's browser can have its own name lead to us (DNS rebinding),
+    but no IP address, no name of this host, and no name without a dot, for nobody can register one."""
     match = _HOST.match(text)
     if not match:
         return False
@@ -156,19 +159,21 @@ def is_own_host(text, host_name):
             name == host_name.lower())
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server -----------------------------------------------------------------------------------------------
 
 class HttpServer(WSGIServer):
-    """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now on.
+    """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now
+    on. `start()` begins, `close()` ends it.
 
-    `start()` begins, `close()` ends it. Whoever keeps connections open for nothing can't keep a health check out: where there
-    are `most_clients`, the next one takes the place of the oldest, who has had FAIR_SECONDS.
+    Whoever keeps connections open for nothing can't keep a health check out: where there are `most_clients`, the
+    next one takes the place of the oldest, who has had FAIR_SECONDS.
     """
 
     max_accept = 1                       # gevent's word for: count a client before the next one is accepted
 
     def __init__(self, listener, application, log, head_seconds=HEAD_SECONDS, answer_seconds=ANSWER_SECONDS,
                  most_clients=MOST_CLIENTS):
+        self._handed_over = False
         # A SERVER_NAME of our own keeps gevent from looking this host up in DNS.
         WSGIServer.__init__(self, listener, application, log=None, error_log=None, handler_class=_Handler,
                             environ={'SERVER_NAME': 'sidelb'})
@@ -179,7 +184,7 @@ class HttpServer(WSGIServer):
         self._clients = collections.OrderedDict()        # greenlet -> when it began, the oldest first
 
     def full(self):
-        """gevent's hook: is there no room for another client? Makes some, if somebody has been here for long."""
+        """gevent's hook: is there no room for another client? Makes some, if one has been here for long."""
         if len(self._clients) < self._most_clients:
             return False
         oldest = next(iter(self._clients))
@@ -202,6 +207,18 @@ class HttpServer(WSGIServer):
                 self.stop_accepting()
                 self._accept_again_in(ACCEPT_PAUSE)
             return None
+
+    def hand_over(self):
+        """Where another instance has the same address (reuse_port=on), let it take all clients to come."""
+        if sharing.in_company(self.socket):
+            self._handed_over = True
+            sharing.send_clients_to_others(self.socket)
+            sharing.stop_taking(self.socket)
+
+    def close(self):
+        if self._handed_over and not self.closed:
+            sharing.leave(self.socket)
+        WSGIServer.close(self)
 
     def _accept_again_in(self, seconds):
         gevent.spawn_later(seconds, self._accept_again)
@@ -233,11 +250,13 @@ class _Handler(WSGIHandler):
         except Refused as refusal:
             return self._refuse(refusal.answer)
         self.socket.settimeout(self.server.answer_seconds)
-        self.rfile = BytesIO(line + b'\r\n' + (b'Host: ' + host + b'\r\n' if host is not None else b'') + b'\r\n')
+        header = b'' if host is None else b'Host: ' + host + b'\r\n'
+        self.rfile = BytesIO(line + b'\r\n' + header + b'\r\n')
         WSGIHandler.handle(self)
 
     def _refuse(self, answer):
-        """Closing with something unread would be a reset, which takes the answer from the client: so read on a little."""
+        """Closing with something unread would be a reset, which takes the answer from the client: read on a
+        little."""
         head = ''.join('%s: %s\r\n' % header for header in headers_of(answer))
         self.socket.settimeout(LINGER_SECONDS)
         self.socket.sendall(('HTTP/1.1 %s\r\n%s\r\n' % (answer.status, head)).encode('latin-1') + answer.body)
@@ -250,17 +269,19 @@ class _Handler(WSGIHandler):
         """gevent's hook: the answer could not be sent, or we were told to end. It would print a traceback."""
         self.close_connection = True
         if not issubclass(kind, (EnvironmentError, gevent.GreenletExit)):
-            self.server.event_log.error('http_failed', 'unexpected error in the HTTP server: {error}', error=repr(error))
+            self.server.event_log.error('http_failed', 'unexpected error in the HTTP server: {error}',
+                                        error=repr(error))
 
 
 def read_head(sock, seconds):
-    """Read up to the empty line that ends a request's head. Raises Refused, and EOFError when the client ends before."""
+    """Read up to the empty line that ends a request's head. Raises Refused, or EOFError when the client ends before
+    it."""
     deadline = monotonic() + seconds
     received = b''
     while True:
         head, end, _ = received.partition(b'\r\n\r\n')
         if len(head) > MOST_HEAD_BYTES:
-            raise Refused('431 Request Header Fields Too Large', 'a request has at most %d bytes' % MOST_HEAD_BYTES)
+            raise Refused(TOO_LARGE, 'a request has at most %d bytes' % MOST_HEAD_BYTES)
         if end or b'\n\n' in head:
             return head + end
         sock.settimeout(max(deadline - monotonic(), 0.001))
@@ -276,7 +297,7 @@ def read_head(sock, seconds):
 def parse_head(head):
     """(request line, value of Host or None), as bytes, of a request's head. Raises Refused."""
     if head.count(b'\r\n') > MOST_HEADERS + 2:
-        raise Refused('431 Request Header Fields Too Large', 'a request has at most %d headers' % MOST_HEADERS)
+        raise Refused(TOO_LARGE, 'a request has at most %d headers' % MOST_HEADERS)
     match = _HEAD.match(head)
     if not match:
         raise Refused('400 Bad Request', 'that is no request of HTTP/1.0 or HTTP/1.1')

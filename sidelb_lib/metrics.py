@@ -1,10 +1,10 @@
-"""Renders a snapshot of the service (see `service.Service.snapshot`) as metrics for Prometheus, by prometheus_client.
+"""Renders a snapshot of the service (see `service.Service.snapshot`) as metrics for Prometheus.
 
-That library is the extra `sidelb[metrics]` and is imported when metrics are first wanted. The names follow what
+By prometheus_client, which is the extra `sidelb[metrics]`, and imported when HTTP starts. The names follow what
 HAProxy's exporter has taught people, and https://prometheus.io/docs/practices/naming/.
 
-Counters have the label `address` beside `member`: an address keeps its identity when look-ups regroup servers, so its
-counters never go back, as the sum of a member's would whenever one of its addresses leaves.
+Counters have the label `address` beside `member`: an address keeps its identity when look-ups regroup servers, so
+its counters never go back, as the sum of a member's would whenever one of its addresses leaves.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -34,7 +34,7 @@ def load():
 
 def exposition(snapshot, now, versions, pause=None):
     """All metrics in the text format, as bytes. `now` is the wall clock's seconds, `versions` a dict of what
-    `sidelb_build_info` shows. `pause()` is called again and again, so that a thousand servers hold nobody up."""
+    `sidelb_build_info` shows. `pause()` is called again and again: a thousand servers take a while."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot, now, versions, pause))
@@ -79,7 +79,7 @@ class _Collector(object):
         for metric in self._sessions() if self._snapshot['proto'] == 'udp' else self._connections():
             yield metric
 
-    # --- kinds of metrics -------------------------------------------------------------------------------------------
+    # --- kinds of metrics ------------------------------------------------------------------------------------
 
     def _gauge(self, name, meaning, labels=(), rows=()):
         from prometheus_client.core import GaugeMetricFamily
@@ -102,7 +102,7 @@ class _Collector(object):
         return self._gauge('sidelb_build_info', 'What is running, in the labels; always 1.', names,
                            [([self._versions[name] for name in names], 1)])
 
-    # --- servers ----------------------------------------------------------------------------------------------------
+    # --- servers ---------------------------------------------------------------------------------------------
 
     def _members(self):
         """Members that have left DNS but have sessions still count as active, and no longer as up or down."""
@@ -112,7 +112,7 @@ class _Collector(object):
             active[name] = active.get(name, 0) + member['active']
             if member['state'] != 'departing':
                 states[name] = max(states.get(name, 0), int(member['state'] == 'up'))
-        yield self._gauge('sidelb_member_up', 'Whether the server may get new sessions: one of its addresses is up.',
+        yield self._gauge('sidelb_member_up', 'Whether the server may get new sessions: an address of it is up.',
                           ['member'], [([name], up) for name, up in states.items()])
         yield self._gauge('sidelb_member_active_connections', 'Sessions of the server now.',
                           ['member'], [([name], count) for name, count in active.items()])
@@ -123,9 +123,10 @@ class _Collector(object):
                  for member in self._snapshot['members'] for address in member['addresses']]
         yield self._gauge('sidelb_member_address_up', 'Whether the address is up.', labels,
                           [(values, int(address['state'] == 'up')) for values, address in known])
-        yield self._gauge('sidelb_member_check_duration_seconds', 'How long the last successful health check took.',
-                          labels, [(values, address['probe_seconds']) for values, address in known
-                                   if address['probe_seconds'] is not None])
+        yield self._gauge('sidelb_member_check_duration_seconds',
+                          'How long the last successful health check took.', labels,
+                          [(values, address['probe_seconds']) for values, address in known
+                           if address['probe_seconds'] is not None])
         for name, meaning, value in (
                 ('connections', 'Sessions that were given to the address.', lambda a: a['total']),
                 ('connect_failures', 'Failed attempts of clients\' sessions on the address.',
@@ -135,11 +136,11 @@ class _Collector(object):
             yield self._counter('sidelb_member_%s_total' % name, meaning, labels,
                                 [(values, value(address)) for values, address in known])
         yield self._counter(
-            'sidelb_member_bytes_total', 'Bytes sent to the address and received from it.', labels + ['direction'],
-            [(values + [direction], address['bytes_' + direction])
-             for values, address in known for direction in ('sent', 'received')])
+            'sidelb_member_bytes_total', 'Bytes sent to the address and received from it.',
+            labels + ['direction'], [(values + [direction], address['bytes_' + direction])
+                                     for values, address in known for direction in ('sent', 'received')])
 
-    # --- clients ----------------------------------------------------------------------------------------------------
+    # --- clients ---------------------------------------------------------------------------------------------
 
     def _connections(self):
         counts = self._snapshot['connections']
@@ -150,11 +151,14 @@ class _Collector(object):
         yield self._gauge('sidelb_connections_limit', 'Client connections that are served at once, at most.',
                           rows=counts['most'])
         yield self._counter('sidelb_connections_total', 'Client connections accepted.', rows=counts['total'])
-        yield self._counter('sidelb_connections_refused_total', 'Client connections reset for want of a server.',
-                            ['reason'], [([reason], count) for reason, count in sorted(refused.items())])
-        yield self._counter('sidelb_retries_total', 'Attempts to reach a server that failed and led to another attempt.',
+        yield self._counter('sidelb_connections_refused_total',
+                            'Client connections reset for want of a server.', ['reason'],
+                            [([reason], count) for reason, count in sorted(refused.items())])
+        yield self._counter('sidelb_retries_total',
+                            'Attempts to reach a server that failed, after which another one was tried.',
                             rows=counts['retries'])
-        yield self._histogram('sidelb_connect_duration_seconds', 'How long connecting to a server took, when it worked.',
+        yield self._histogram('sidelb_connect_duration_seconds',
+                              'How long connecting to a server took, where it succeeded.',
                               counts['connect_seconds'])
 
     def _histogram(self, name, meaning, durations):
@@ -170,13 +174,16 @@ class _Collector(object):
         yield self._gauge('sidelb_sessions_active', 'UDP clients that have a session now.', rows=counts['active'])
         yield self._gauge('sidelb_sessions_limit', 'UDP sessions at once, at most.', rows=counts['most'])
         yield self._counter('sidelb_sessions_total', 'UDP sessions opened.', rows=counts['total'])
-        yield self._counter('sidelb_retries_total', 'Moves of a UDP session to another server.', rows=counts['retries'])
-        yield self._counter('sidelb_datagrams_total', 'Datagrams sent to servers and received from them.', ['direction'],
-                            [([direction], counts['datagrams_' + direction]) for direction in ('sent', 'received')])
-        yield self._counter('sidelb_datagrams_dropped_total', 'Datagrams dropped, and sessions evicted, by the reason.',
-                            ['reason'], [([reason], count) for reason, count in sorted(counts['drops'].items())])
+        yield self._counter('sidelb_retries_total', 'Moves of a UDP session to another server.',
+                            rows=counts['retries'])
+        yield self._counter('sidelb_datagrams_total', 'Datagrams sent to servers and received from them.',
+                            ['direction'], [([direction], counts['datagrams_' + direction])
+                                            for direction in ('sent', 'received')])
+        yield self._counter('sidelb_datagrams_dropped_total',
+                            'Datagrams dropped, and sessions evicted, by the reason.', ['reason'],
+                            [([reason], count) for reason, count in sorted(counts['drops'].items())])
 
-    # --- DNS --------------------------------------------------------------------------------------------------------
+    # --- DNS -------------------------------------------------------------------------------------------------
 
     def _rings(self):
         rings = [(endpoint(ring), ring) for ring in self._snapshot['rings']]
@@ -188,13 +195,14 @@ class _Collector(object):
                 lookups[name, LOOKUP_RESULTS[state]] += count
         yield self._counter('sidelb_dns_lookups_total', 'Look-ups of ring domains and named servers.',
                             ['ring', 'result'], [(labels, count) for labels, count in lookups.items()])
-        yield self._gauge('sidelb_dns_last_success_timestamp_seconds', 'When the last good answer came, in Unix time.',
-                          ['ring'], [([name], round(self._now - ring['age'], 3)) for name, ring in rings
-                                     if ring['age'] is not None])
+        yield self._gauge('sidelb_dns_last_success_timestamp_seconds',
+                          'When the last good answer came, in Unix time.', ['ring'],
+                          [([name], round(self._now - ring['age'], 3)) for name, ring in rings
+                           if ring['age'] is not None])
         yield self._gauge('sidelb_ring_addresses', 'Addresses of the ring domain.', ['ring'],
                           [([name], len(ring['addresses'])) for name, ring in rings])
-        yield self._gauge('sidelb_ring_members', 'Servers that the addresses of the ring domain belong to.', ['ring'],
-                          [([name], self._members_of(ring)) for name, ring in rings])
+        yield self._gauge('sidelb_ring_members', 'Servers that the addresses of the ring domain belong to.',
+                          ['ring'], [([name], self._members_of(ring)) for name, ring in rings])
 
     def _members_of(self, ring):
         addresses = set(ring['addresses'])
@@ -221,5 +229,5 @@ def endpoint(ring):
 
 
 def slug(reason):
-    """`this host is short of resources: Too many open files` as a value of a label: bounded, whatever the error."""
+    """`this host is short of resources: Too many open files` as a label: one of a few, whatever the error."""
     return reason.partition(':')[0].replace(' ', '_')

@@ -6,12 +6,12 @@ import hashlib
 import pkgutil
 import re
 
-_POLICY = ("default-src 'none'; script-src %s; style-src %s; connect-src 'self'; img-src data:; base-uri 'none'; "
-           "form-action 'none'; frame-ancestors 'none'")
+_POLICY = ("default-src 'none'; script-src %s; style-src %s; connect-src 'self'; img-src data:; "
+           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 
 
 def load():
-    """(the page as bytes, its Content-Security-Policy): nothing runs in it but the script that is in the file."""
+    """(the page as bytes, its Content-Security-Policy): nothing runs in it but the script in the file."""
     html = pkgutil.get_data('sidelb_lib', 'page.html')
     return html, _POLICY % (_sources(html, b'script'), _sources(html, b'style'))
 

@@ -7,7 +7,7 @@ serve them (unless net.ipv4.tcp_migrate_req is 1, which came with Linux 5.14). S
 1. `send_clients_to_others`: a program attached to the group hands new clients to another socket of it.
 2. For a moment it goes on accepting: handshakes that had begun end.
 3. `stop_taking`: a filter on its own socket drops whatever handshake still begins here. The client's kernel
-   repeats it a second later (RFC 6298), and then another socket of the group takes it. Nothing is refused or reset.
+   repeats it a second later (RFC 6298), and then another socket of the group takes it: nothing is refused or reset.
 4. It accepts until its queue is empty, and closes (`leave`).
 
 Steps 3 and 4 alone lose no client; 1 and 2 keep all but a few microseconds' clients from waiting that second.
@@ -90,8 +90,11 @@ def send_clients_to_others(listener):
 
 
 def stop_taking(listener):
-    """Drop every handshake that begins at this listener. Raises SocketError."""
-    _attach(listener, SO_ATTACH_FILTER, drop_handshakes())
+    """Drop every handshake that begins at this listener. Where the system has no such filters, do nothing."""
+    try:
+        _attach(listener, SO_ATTACH_FILTER, drop_handshakes())
+    except EnvironmentError:
+        pass
 
 
 def leave(listener):

@@ -86,8 +86,9 @@ class Budget(object):
     """How many descriptors go where, out of `limit`."""
 
     def __init__(self, limit):
-        reserved = min(256, limit // 2)              # listeners, DNS, probes, the log, and the pipes of bulk transfers
-        self.pipes = reserved // 4                   # each has two
+        # Pipes of bulk transfers (128), probes (64), DNS (64), the clients of status and HTTP (32 each), and the rest.
+        reserved = min(400, limit // 2)
+        self.pipes = min(64, reserved // 4)          # each has two
         self.connections = (limit - reserved) // 2   # each has two sockets
         self.sessions = limit - reserved             # of UDP: each has one
 
@@ -157,6 +158,8 @@ class Service(object):
         active = len(self.server.sessions)
         self.log.info('draining', 'draining: {active} sessions, {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)
+        if self._http_server:
+            gevent.spawn(self._http_server.hand_over)
         draining = gevent.spawn(self.server.drain, self.settings.drain_timeout)
         hurry = gevent.spawn(self._stop_now.wait)
         gevent.wait([draining, hurry], count=1)
@@ -204,11 +207,12 @@ class Service(object):
         host, port = self.settings.http
         where = 'http=%s' % endpoint_text(host, port)
         if not http_server_is_sound() and (is_wildcard(host) or not is_loopback(host)):
-            raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: bind it '
-                            'to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
+            raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: '
+                            'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
                                 where, gevent.__version__, port or 8404))
         try:
-            return tcp.listen(host, port, socket.AF_INET6 if ':' in host else socket.AF_INET)
+            family = socket.AF_INET6 if ':' in host else socket.AF_INET
+            return tcp.listen(host, port, family, self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
 
@@ -326,7 +330,8 @@ class Service(object):
         return True, 'ready: %d of %d servers up' % (up, known)
 
     def snapshot(self):
-        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations seconds.
+        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations
+        seconds.
 
         For the greenlets of those who ask: with many members it lets traffic pass in between.
         """
@@ -357,8 +362,11 @@ class Service(object):
         return snapshot
 
     def _bytes_carried(self, members):
-        """address -> (sent, received), of ended sessions and living ones. All at one moment: a session that ended between
-        the two would count twice, and the next time once, and whoever watches takes that for a counter that went back."""
+        """address -> (sent, received), of ended sessions and living ones.
+
+        All at one moment: a session that ended between the two would count twice, and the next time once, and whoever
+        watches would take that for a counter that went back.
+        """
         moving = self.server.bytes_in_flight()
         carried = {}
         for member in members:

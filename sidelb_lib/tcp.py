@@ -315,7 +315,7 @@ class TcpServer(StreamServer):
         deadline = self._clock() + seconds
         shared = sharing.in_company(self.socket)
         if shared:
-            self._leave_to_others(min(seconds, sharing.HANDSHAKE_SECONDS))
+            self._leave_to_others(min(seconds / 2, sharing.HANDSHAKE_SECONDS))
         self._serve_the_queue(deadline)
         if shared:
             sharing.leave(self.socket)

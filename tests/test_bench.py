@@ -236,7 +236,7 @@ def test_each_round_begins_with_another_contestant(tmpdir):
 
 def test_the_warm_up_does_not_count(tmpdir):
     rounds = Rounds(tmpdir, 2)
-    rounds.run(rounds.noted)
+    rounds.run(rounds.noted, warm_up=True)
     assert len(rounds.order) == 9
     assert len(rounds.runner.rounds['test']) == 2
 

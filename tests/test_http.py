@@ -33,7 +33,8 @@ class Response(object):
         head, _, body = data.partition(b'\r\n\r\n')
         lines = head.decode('latin-1').split('\r\n')
         self.status = int(lines[0].split()[1]) if lines[0] else None
-        self.headers = dict((str(name.lower()), str(value)) for name, value in (line.split(': ', 1) for line in lines[1:]))
+        pairs = [line.split(': ', 1) for line in lines[1:]]
+        self.headers = dict((str(name.lower()), str(value)) for name, value in pairs)
         self.text = body.decode('utf-8')
 
     def __repr__(self):
@@ -67,8 +68,8 @@ class Running(object):
         self.stub = Stub()
         self.log = RecordingLog()
         application = http.Application(
-            lambda: self.stub.started, lambda: self.stub.ready, lambda: self.stub.snapshot(), {'version': '1'}, self.log,
-            lambda: 0.0, 'web7.example.com')
+            lambda: self.stub.started, lambda: self.stub.ready, lambda: self.stub.snapshot(), {'version': '1'},
+            self.log, lambda: 0.0, 'web7.example.com')
         self.server = http.HttpServer(tcp.listen('127.0.0.1', 0, socket.AF_INET), application, self.log, **options)
         self.address = self.server.address
 
@@ -93,7 +94,7 @@ def quiet(capfd):
     assert capfd.readouterr() == ('', '')
 
 
-# --- what each path answers --------------------------------------------------------------------------------------------
+# --- what each path answers ---------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def sidelb_with_http(*arguments, **options):
@@ -166,6 +167,29 @@ def test_during_the_drain_it_is_not_ready_and_goes_on_answering():
         assert sidelb.process.wait() == 0
 
 
+def test_an_instance_that_takes_over_answers_from_the_drain_of_the_former_on():
+    with Server('A') as server, sidelb_with_http(server, 'reuse_port=on') as former:
+        with contextlib.closing(former.connect()) as client:
+            assert read_line(client) == 'A'
+            with Sidelb(server, 'http=127.0.0.1:%d' % former.http[1], 'reuse_port=on',
+                        listener=former.listener) as latter:
+                latter.wait_for_log('status page at http')
+                latter.http = former.http
+                its_pid = latter.status()['pid']
+                former.signal(signal.SIGTERM)
+                former.wait_for_log('draining')
+                wait_until('the former one goes on answering',
+                           lambda: [answering_pid(latter) for _ in range(20)] == [its_pid] * 20)
+                assert get(latter.http, '/readiness').status == 200
+                client.close()
+                assert former.process.wait() == 0
+                assert [answering_pid(latter) for _ in range(20)] == [its_pid] * 20
+
+
+def answering_pid(sidelb):
+    return json.loads(get(sidelb.http, '/status.json').text)['pid']
+
+
 def test_the_status_is_that_of_the_status_socket():
     with Server('A') as server, sidelb_with_http(server) as sidelb:
         assert sidelb.who() == 'A'
@@ -203,7 +227,7 @@ def test_it_is_off_unless_asked_for():
         assert 'http' not in sidelb.log
 
 
-# --- starting ----------------------------------------------------------------------------------------------------------
+# --- starting -----------------------------------------------------------------------------------------------
 
 def test_an_address_that_is_taken_is_one_line_and_nothing_is_served():
     with contextlib.closing(bound_socket('127.0.0.1', 0)) as taken, Server('A') as server:
@@ -247,7 +271,7 @@ def test_which_versions_are_sound(version, sound, monkeypatch):
     assert compat.http_server_is_sound() is sound
 
 
-# --- what may be asked ---------------------------------------------------------------------------------------------------
+# --- what may be asked --------------------------------------------------------------------------------------
 
 def test_every_answer_keeps_browsers_from_storing_guessing_framing_and_sharing(running):
     for path in '/', '/status.json', '/liveness', '/metrics', '/nothing':
@@ -271,12 +295,13 @@ def test_head_is_answered_like_get_without_a_body(running):
 
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PATCH', 'BREW', 'get'])
 def test_any_other_method_is_refused(running, method):
-    response = send(running.address, '%s /status.json HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody' % method)
+    request = '%s /status.json HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody' % method
+    response = send(running.address, request)
     assert (response.status, response.headers['allow']) == (405, 'GET, HEAD')
 
 
-@pytest.mark.parametrize('path', ['/nothing', '/metrics/', '//', '/../etc/passwd', '/%2e%2e/etc/passwd', '*', '/status',
-                                  '/%00', '/%ff%fe'])
+@pytest.mark.parametrize('path', [
+    '/nothing', '/metrics/', '//', '/../etc/passwd', '/%2e%2e/etc/passwd', '*', '/status', '/%00', '/%ff%fe'])
 def test_any_other_path_is_not_found(running, path):
     response = get(running.address, path)
     assert response.status == 404 and '/readiness' in response.text
@@ -289,7 +314,8 @@ def test_a_query_changes_nothing(running):
 
 @pytest.mark.parametrize('host', [
     'localhost', 'localhost:8404', 'LOCALHOST', 'localhost.', '127.0.0.1', '127.0.0.1:8404', '[::1]', '[::1]:8404',
-    '10.1.2.3:8404', '[2001:db8::1]:8404', 'page.localhost', 'sidelb:8404', 'web7.example.com', 'Web7.Example.com:8404'])
+    '10.1.2.3:8404', '[2001:db8::1]:8404', 'page.localhost', 'sidelb:8404', 'web7.example.com',
+    'Web7.Example.com:8404'])
 def test_these_hosts_are_ours(running, host):
     assert send(running.address, 'GET /status.json HTTP/1.1\r\nHost: %s\r\n\r\n' % host).status == 200
 
@@ -317,12 +343,13 @@ def test_http_1_0_needs_no_host(running):
     assert send(running.address, 'GET /liveness HTTP/1.0\r\nHost: evil.example\r\n\r\n').status == 403
 
 
-# --- clients that misbehave ----------------------------------------------------------------------------------------------
+# --- clients that misbehave ---------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('data', [
     'GET\r\n\r\n', 'GET /\r\n\r\n', 'GET / HTTP/0.9\r\n\r\n', 'GET / HTTP/2.0\r\nHost: localhost\r\n\r\n', '\r\n\r\n',
-    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'GET / HTTP/1.1 x\r\nHost: localhost\r\n\r\n', ' GET / HTTP/1.1\r\nHost: a\r\n\r\n',
-    'GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n', 'GET / HTTP/1.1\nHost: localhost\n\n', 'GET / HTTP/1.1\r\nHost\r\n\r\n',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'GET / HTTP/1.1 x\r\nHost: localhost\r\n\r\n',
+    ' GET / HTTP/1.1\r\nHost: a\r\n\r\n', 'GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    'GET / HTTP/1.1\nHost: localhost\n\n', 'GET / HTTP/1.1\r\nHost\r\n\r\n',
     'GET / HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n', 'GET / HTTP/1.1\r\nHost : localhost\r\n\r\n',
     'GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n', 'GET / HTTP/1.1\r\nHost: local\x00host\r\n\r\n',
     'GET / HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n', 'GET / HTTP/1.1\r\nHost: localhost\r\nX: a\nY: b\r\n\r\n',
@@ -336,8 +363,8 @@ def test_what_is_no_request_is_refused(running, data, quiet):
 @pytest.mark.parametrize('headers', [
     'Content-Length: 5', 'Content-Length: -1', 'Content-Length: x', 'Content-Length: 99999999999999999999',
     'Content-Length: 5\r\nContent-Length: 6', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked, x',
-    'Content-Length: 5\r\nTransfer-Encoding: chunked', 'Expect: 100-continue', 'Connection: upgrade\r\nUpgrade: websocket',
-    'Connection: keep-alive'])
+    'Content-Length: 5\r\nTransfer-Encoding: chunked', 'Expect: 100-continue',
+    'Connection: upgrade\r\nUpgrade: websocket', 'Connection: keep-alive'])
 def test_a_body_and_a_second_request_are_never_read(running, headers, quiet):
     request = 'GET /liveness HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n' % headers
     response = send(running.address, request + '0\r\n\r\n' + GET % '/status.json')
@@ -345,8 +372,10 @@ def test_a_body_and_a_second_request_are_never_read(running, headers, quiet):
 
 
 @pytest.mark.parametrize('data', [
-    'GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n' % ('a' * 9000), 'GET / HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n' % ('a' * 100000),
-    'GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n' % ('X: y\r\n' * 65), 'a' * 100000], ids=['line', 'header', 'headers', 'no end'])
+    'GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n' % ('a' * 9000),
+    'GET / HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n' % ('a' * 100000),
+    'GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n' % ('X: y\r\n' * 65), 'a' * 100000],
+    ids=['line', 'header', 'headers', 'no end'])
 def test_a_request_is_bounded(running, data, quiet):
     assert send(running.address, data).status == 431
 

@@ -31,7 +31,7 @@ def library():
     need('prometheus_client is not installed (%s)' % metrics.INSTALL, metrics.load())
 
 
-# --- reading them --------------------------------------------------------------------------------------------------------
+# --- reading them -------------------------------------------------------------------------------------------
 
 class Metrics(object):
     """Parsed text: `get('sidelb_x', member='db1')` is the value of a sample, None if there is none."""
@@ -51,7 +51,8 @@ class Metrics(object):
 
     def values(self, name, label):
         """{value of the label: value of the sample} of all samples with this name."""
-        return dict((dict(labels)[label], value) for (its_name, labels), value in self.samples.items() if its_name == name)
+        return dict((dict(labels)[label], value) for (its_name, labels), value in self.samples.items()
+                    if its_name == name)
 
     def names(self):
         return set(re.findall(r'^# TYPE (\S+)', self.text, re.M))
@@ -91,7 +92,7 @@ def check_with_promtool(text):
     assert (process.returncode, output) == (0, '')
 
 
-# --- by themselves -------------------------------------------------------------------------------------------------------
+# --- by themselves ------------------------------------------------------------------------------------------
 
 def address(text, **changes):
     fields = {'address': text, 'state': 'up', 'changes': 0, 'probe_seconds': None, 'total': 0, 'failed': 0,
@@ -121,11 +122,12 @@ def rendered(*arguments, **counts):
 def test_every_metric_is_there_with_its_meaning_even_when_nothing_has_happened():
     empty = rendered()
     assert empty.names() >= set([
-        'sidelb_build_info', 'sidelb_member_up', 'sidelb_member_active_connections', 'sidelb_member_connections_total',
-        'sidelb_member_connect_failures_total', 'sidelb_member_bytes_total', 'sidelb_member_check_duration_seconds',
-        'sidelb_member_state_changes_total', 'sidelb_connections_active', 'sidelb_connections_total',
-        'sidelb_connections_refused_total', 'sidelb_retries_total', 'sidelb_connect_duration_seconds',
-        'sidelb_dns_lookups_total', 'sidelb_dns_last_success_timestamp_seconds', 'sidelb_ring_members'])
+        'sidelb_build_info', 'sidelb_member_up', 'sidelb_member_active_connections',
+        'sidelb_member_connections_total', 'sidelb_member_connect_failures_total', 'sidelb_member_bytes_total',
+        'sidelb_member_check_duration_seconds', 'sidelb_member_state_changes_total', 'sidelb_connections_active',
+        'sidelb_connections_total', 'sidelb_connections_refused_total', 'sidelb_retries_total',
+        'sidelb_connect_duration_seconds', 'sidelb_dns_lookups_total', 'sidelb_dns_last_success_timestamp_seconds',
+        'sidelb_ring_members'])
     assert empty.names() == set(re.findall(r'^# HELP (\S+) \w', empty.text, re.M))
     assert empty.get('sidelb_build_info', **VERSIONS) == 1
     assert empty.get('sidelb_connections_refused_total', reason='no_server_is_known') == 0
@@ -134,8 +136,8 @@ def test_every_metric_is_there_with_its_meaning_even_when_nothing_has_happened()
 
 
 def test_a_server_is_counted_by_address_and_told_by_name():
-    read = rendered([member('db1', address('10.0.0.1:5432', total=7, failed=5, failed_probes=3, changes=2, bytes_sent=10,
-                                           bytes_received=20, probe_seconds=0.25),
+    read = rendered([member('db1', address('10.0.0.1:5432', total=7, failed=5, failed_probes=3, changes=2,
+                                           bytes_sent=10, bytes_received=20, probe_seconds=0.25),
                             address('[2001:db8::1]:5432', state='down', total=1), active=4)])
     one = {'member': 'db1', 'address': '10.0.0.1:5432'}
     assert read.get('sidelb_member_up', member='db1') == 1
@@ -159,8 +161,8 @@ def test_servers_of_one_name_on_several_ports_are_told_apart():
 
 
 def test_a_departing_server_still_has_sessions_and_is_neither_up_nor_down():
-    read = rendered([member('db1', address('10.0.0.1:5432'), active=1), member('db2', address('10.0.0.2:5432'), active=2,
-                                                                              state='departing'),
+    read = rendered([member('db1', address('10.0.0.1:5432'), active=1),
+                     member('db2', address('10.0.0.2:5432'), active=2, state='departing'),
                      member('db1', address('10.0.0.9:5432', total=5), active=3, state='departing')])
     assert read.values('sidelb_member_up', 'member') == {'db1': 1}
     assert read.values('sidelb_member_active_connections', 'member') == {'db1': 4, 'db2': 2}
@@ -169,8 +171,8 @@ def test_a_departing_server_still_has_sessions_and_is_neither_up_nor_down():
 
 
 def test_rings():
-    read = rendered([member('db1', address('10.0.0.1:5432'), address('10.0.0.2:5432')), member('db2', address('10.0.0.3:5432')),
-                     member('db3', address('10.0.0.4:5432'))],
+    read = rendered([member('db1', address('10.0.0.1:5432'), address('10.0.0.2:5432')),
+                     member('db2', address('10.0.0.3:5432')), member('db3', address('10.0.0.4:5432'))],
                     [ring('db.example.com', 5432, ['10.0.0.1:5432', '10.0.0.2:5432', '10.0.0.3:5432'],
                           lookups={'ok': 3, 'holding': 2, 'empty': 1, 'failing': 4, 'partial': 5}),
                      ring('other.example.com', 5432, [], age=None, lookups={})])
@@ -188,7 +190,8 @@ def test_rings():
 
 def test_refusals_are_a_few_reasons_whatever_the_errors():
     read = rendered(refused={'this host is short of resources: Too many open files': 1,
-                             'this host is short of resources: Cannot allocate memory': 2, 'every server has been tried': 4})
+                             'this host is short of resources: Cannot allocate memory': 2,
+                             'every server has been tried': 4})
     assert read.values('sidelb_connections_refused_total', 'reason') == {
         'this_host_is_short_of_resources': 3, 'every_server_has_been_tried': 4, 'no_server_is_known': 0,
         'no_server_could_be_reached_in_time': 0}
@@ -206,11 +209,13 @@ def test_durations_become_a_histogram():
     check_with_promtool(read.text)
 
 
-@pytest.mark.parametrize('name', ['"} 1\nevil_metric{a="', 'back\\slash', 'line\nbreak', '<script>alert(1)</script>', '{}', ''])
+@pytest.mark.parametrize('name', [
+    '"} 1\nevil_metric{a="', 'back\\slash', 'line\nbreak', '<script>alert(1)</script>', '{}', ''])
 def test_no_name_can_forge_a_metric(name):
     read = rendered([member(name, address('10.0.0.1:5432'))])
     assert read.get('sidelb_member_up', member=name) == 1
-    assert not [line for line in read.text.split('\n') if not re.match('(sidelb|process)_|# (HELP|TYPE) (sidelb|process)_|$', line)]
+    expected = re.compile('(sidelb|process)_|# (HELP|TYPE) (sidelb|process)_|$')
+    assert [line for line in read.text.split('\n') if not expected.match(line)] == []
     check_with_promtool(read.text)
 
 
@@ -220,7 +225,7 @@ def test_a_thousand_servers_hold_nobody_up():
     text = metrics.exposition(snapshot(members), 1000.0, VERSIONS, lambda: pauses.append(1)).decode('utf-8')
     lines = [line for line in text.split('\n') if line.startswith('sidelb_member')]
     assert len(lines) == 9000
-    assert len(pauses) >= 2 * len(lines) // metrics.SLICE - 20          # while they are collected, and while they are written
+    assert len(pauses) >= 2 * len(lines) // metrics.SLICE - 20         # while they are collected, then written
     read = Metrics(text)
     assert len(read.values('sidelb_member_up', 'member')) == 1000
 
@@ -240,7 +245,7 @@ def test_without_the_library_the_answer_is_the_command_that_installs_it(tmpdir):
         assert fetch(('127.0.0.1', port), '/liveness')[0] == 200
 
 
-# --- of a real balancer ----------------------------------------------------------------------------------------------------
+# --- of a real balancer -------------------------------------------------------------------------------------
 
 def test_what_is_counted_of_tcp():
     with servers_on(['127.0.0.1', '127.0.0.2'], ['A', 'B']) as (one, two):
@@ -255,7 +260,8 @@ def test_what_is_counted_of_tcp():
             two.die()
             assert [sidelb.who() for _ in range(4)] == ['A'] * 4
             sidelb.wait_for_status('no probe of B failed, or none of A worked', lambda status: (
-                status['members'][1]['addresses'][0]['failed_probes'] and status['members'][0]['addresses'][0]['probe_seconds']))
+                status['members'][1]['addresses'][0]['failed_probes'] and
+                status['members'][0]['addresses'][0]['probe_seconds']))
             read = sidelb.metrics()
             assert read.values('sidelb_member_check_failures_total', 'member')[str(two)] >= 1
             assert read.get('sidelb_connections_total') == 6
@@ -330,8 +336,8 @@ def test_what_is_counted_of_udp():
 
 @pytest.fixture(scope='module', autouse=True)
 def scraping(tmpdir_factory):
-    """A Prometheus that reads a balancer's metrics: (its address, the name of the server), None where there is none. It takes
-    5 s before its first look at anything, so it starts with the first test for the sake of the last."""
+    """A Prometheus that reads a balancer's metrics: (its address, the name of the server), None where there is none.
+    It takes 5 s before its first look at anything, so it starts with the first test for the sake of the last."""
     program = find_program('prometheus')
     if not program or not metrics.load():
         yield None
@@ -341,7 +347,8 @@ def scraping(tmpdir_factory):
         directory.join('prometheus.yml').write(json.dumps({
             'global': {'scrape_interval': '500ms', 'scrape_timeout': '500ms'}, 'scrape_configs': [
                 {'job_name': 'sidelb', 'static_configs': [{'targets': ['127.0.0.1:%d' % sidelb.http[1]]}]}]}))
-        with Process([program, '--config.file=%s/prometheus.yml' % directory, '--storage.tsdb.path=%s/data' % directory,
+        with Process([program, '--config.file=%s/prometheus.yml' % directory,
+                      '--storage.tsdb.path=%s/data' % directory,
                       '--web.listen-address=127.0.0.1:%d' % place.port]) as prometheus:
             prometheus.wait_for_output('Server is ready to receive web requests', timeout=30)
             yield place.addresses[0], str(server)

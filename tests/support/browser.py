@@ -19,10 +19,14 @@ from .requirements import find_program, need
 PROGRAMS = ('chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome', 'chrome')
 ANSWER_SECONDS = 30.0
 
+OPTIONS = ['--no-sandbox',               # which can't be made by root, nor in most containers
+           '--disable-dev-shm-usage',    # /dev/shm is small in containers
+           '--disable-gpu', '--no-first-run', '--disable-background-networking', '--hide-scrollbars']
+
 
 class Browser(object):
-    """A context manager. `open(url)` gives a Page; more than one may be open. `events` are (method, parameters) of all
-    that the browser says without being asked."""
+    """A context manager. `open(url)` gives a Page; more than one may be open. `events` are (method, parameters) of
+    all that the browser says without being asked."""
 
     def __init__(self):
         programs = [path for path in map(find_program, PROGRAMS) if path]
@@ -42,9 +46,9 @@ class Browser(object):
             os.mkfifo(path)
         # The browser reads commands from descriptor 3 and writes to 4. A FIFO that is open both ways blocks nobody.
         self._in, self._out = [os.open(path, os.O_RDWR | os.O_NONBLOCK) for path in paths]
-        command = [self._program, '--headless', '--remote-debugging-pipe', '--no-sandbox', '--disable-gpu', '--no-first-run',
-                   '--disable-dev-shm-usage', '--disable-background-networking', '--hide-scrollbars', '--user-data-dir=' + self._directory]
-        self._process = Process(['sh', '-c', 'in=$1 out=$2; shift 2; exec "$@" 3<"$in" 4>"$out"', 'sh'] + paths + command)
+        command = ['sh', '-c', 'in=$1 out=$2; shift 2; exec "$@" 3<"$in" 4>"$out"', 'sh'] + paths + [
+            self._program, '--headless', '--remote-debugging-pipe', '--user-data-dir=' + self._directory] + OPTIONS
+        self._process = Process(command)
         return self
 
     def __exit__(self, *_):
@@ -130,8 +134,9 @@ class Page(object):
 
     def text(self, selector='body'):
         """The visible text of the first element that fits, '' if there is none or it is hidden."""
-        return self.evaluate('(node => node && node.getClientRects().length ? node.innerText : "")(document.querySelector(%s))' %
-                             json.dumps(selector))
+        text = self.evaluate('(node => node && node.getClientRects().length ? node.innerText : "")'
+                             '(document.querySelector(%s))' % json.dumps(selector))
+        return text.replace(u'\xa0', u' ')
 
     def picture(self, path, whole=True):
         """Save what it looks like as a PNG file."""
