@@ -172,7 +172,10 @@ class LineWriter(object):
                 self._dropped = 0
 
     def close(self, seconds=1.0):
-        """Give waiting lines a last chance."""
+        """Give waiting lines a last chance. The descriptor may be another's afterwards: it is watched no more."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
         deadline = time.time() + seconds
         while self._waiting and not self._broken and time.time() < deadline:
             if self._poll.poll(50):
