@@ -133,7 +133,7 @@ def status_socket():
     from sidelb_lib import admin, settings
     text = os.environ.get('SIDELB_STATUS_SOCKET', '').strip()
     if not text:
-        return admin.first_that_exists(admin.socket_paths(os.environ, os.getuid()))
+        return admin.first_that_listens(admin.socket_paths(os.environ, os.getuid()))
     path = settings.parse_one('status_socket', text)
     if path is None:
         raise SidelbError('SIDELB_STATUS_SOCKET turns the status socket off: there is none to ask')

@@ -19,7 +19,7 @@ from gevent.pool import Pool as GreenletPool
 from gevent.server import StreamServer
 
 from . import status
-from .compat import close_descriptor
+from .compat import close_descriptor, let_traffic_pass
 from .errors import SidelbError
 
 DEFAULT_PATH = '/run/sidelb.sock'
@@ -96,7 +96,7 @@ class StatusServer(object):
         try:
             client.settimeout(ANSWER_SECONDS)
             if _read_request(client).startswith(STATUS_REQUEST):
-                answer = status.to_json(self._snapshot(), gevent.sleep) + '\n'
+                answer = status.to_json(self._snapshot(), let_traffic_pass) + '\n'
             else:
                 answer = 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
             client.sendall(answer.encode('utf-8'))
@@ -151,16 +151,21 @@ def _remove_stale(path):
         raise
     if not stat.S_ISSOCK(mode):
         raise SidelbError('there is a file which is no socket')
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(1.0)
-        code = sock.connect_ex(path)
-    finally:
-        sock.close()
+    code = _connect_code(path)
     if code not in (errno.ECONNREFUSED, errno.ENOENT):
         raise SidelbError('another instance answers there')
     if code == errno.ECONNREFUSED:
         os.unlink(path)
+
+
+def _connect_code(path):
+    """The errno of connecting to the socket `path`, 0 where somebody listens."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(1.0)
+        return sock.connect_ex(path)
+    finally:
+        sock.close()
 
 
 def _bind(path):
@@ -204,10 +209,10 @@ def ask(path, request):
         sock.close()
 
 
-def first_that_exists(paths):
-    """The first of `paths` that exists and that we may connect to, else the first."""
+def first_that_listens(paths):
+    """The first of `paths` where somebody listens whom we may ask, else the first."""
     for path in paths:
-        if os.access(path, os.W_OK):         # unix(7)
+        if not _connect_code(path):
             return path
     return paths[0]
 

@@ -12,6 +12,7 @@ import sys
 import time
 
 import _socket
+import gevent
 from gevent import monkey
 
 PY2 = sys.version_info[0] == 2
@@ -203,9 +204,16 @@ def _read_sockaddr(raw):
     return socket.inet_ntop(family, raw[8:24]), port, flow, scope
 
 
+def let_traffic_pass():
+    """For long computations: have the event loop look for events, and those who wait for them run.
+
+    `gevent.sleep(0)` only runs callbacks that are due, and looks for events after 50 such calls or so.
+    """
+    gevent.sleep(0.000001)
+
+
 def http_server_is_sound():
     """Is gevent's HTTP server of a version that may be exposed to a network? Before 25.4.1 it can be misled by crafted
     requests (CVE-2023-41419, and what was found later in its reading of chunked bodies)."""
-    import gevent
     # `gevent.version_info` has stayed at 20.0.0 for years.
     return [int(number) for number in re.findall('[0-9]+', gevent.__version__)[:3]] >= [25, 4, 1]

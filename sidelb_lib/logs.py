@@ -115,10 +115,11 @@ class LineWriter(object):
     """Writes lines to a descriptor that it does not own, and never blocks.
 
     A descriptor that is not writable now (a pipe whose reader sleeps, a stopped terminal) makes lines wait,
-    and in the end be dropped, with a count. The descriptor is not made non-blocking: that would change it for
-    every process that shares it. """
+    and in the end be dropped: `on_loss(count)` is called once there is room again. The descriptor is not made
+    non-blocking: that would change it for every process that shares it. """
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor, on_loss=lambda count: None):
+        self.on_loss = on_loss
         self._descriptor = descriptor
         self._waiting = collections.deque()
         self._watcher = None
@@ -167,9 +168,8 @@ class LineWriter(object):
         else:
             self._waiting.popleft()
             if self._dropped:
-                notice = '%d log lines were dropped: they could not be written in time\n' % self._dropped
-                self._waiting.append(notice.encode('ascii'))
-                self._dropped = 0
+                count, self._dropped = self._dropped, 0
+                self.on_loss(count)
 
     def close(self, seconds=1.0):
         """Give waiting lines a last chance. The descriptor may be another's afterwards: it is watched no more."""

@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from . import __version__
 from .admin import DEFAULT_PATH, StatusServer, socket_paths
-from .compat import find_splice, http_server_is_sound, monotonic
+from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
 from .endpoints import is_loopback, is_wildcard
 from .errors import BindError, SidelbError
 from .history import History
@@ -36,6 +36,8 @@ def run(settings, environ=os.environ):
     writer = LineWriter(sys.stdout.fileno())
     try:
         log = EventLog(writer, settings.log_level, settings.log_format)
+        writer.on_loss = lambda count: log.warning(
+            'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
         service = Service(settings, log, raise_descriptor_limit(), status_paths(settings, environ))
         listen_to_signals(service)       # first: whoever sees the log say "listening" may stop it at once
         service.start()
@@ -357,7 +359,7 @@ class Service(object):
         carried = self._bytes_carried(members)
         for position, member in enumerate(members):
             if position % MEMBERS_AT_ONCE == MEMBERS_AT_ONCE - 1:
-                gevent.sleep(0)
+                let_traffic_pass()
             snapshot['members'].append(self._member_snapshot(member, carried))
         return snapshot
 

@@ -132,12 +132,20 @@ def test_sigterm_lets_sessions_end_and_exits_with_0(server):
             assert read_line(client) == 'A'
             sidelb.signal(signal.SIGTERM)
             sidelb.wait_for_log('draining: 1 sessions')
-            with pytest.raises(socket.error):
-                sidelb.connect()
+            wait_until('new clients are still accepted', lambda: refuses(sidelb.address))
             client.sendall(b'still there?\n')
             assert read_line(client) == 'still there?'
         assert sidelb.process.wait() == 0
         assert 'stopped: 0 sessions cut' in sidelb.log
+
+
+def refuses(address):
+    try:
+        connect(address).close()
+    except socket.error as error:
+        assert error.errno == errno.ECONNREFUSED
+        return True
+    return False
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

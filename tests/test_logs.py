@@ -144,15 +144,21 @@ def test_a_line_longer_than_the_pipe_takes_at_once_arrives_whole(pipe):
 
 def test_too_many_waiting_lines_are_dropped_and_counted(pipe, monkeypatch):
     monkeypatch.setattr('sidelb_lib.logs.MOST_LINES_WAITING', 10)
-    write = LineWriter(pipe[1])
-    for _ in range(2000):
-        write('x' * 200)
+    lost = []
+    write = LineWriter(pipe[1], lost.append)
+    for number in range(2000):
+        write('%06d %s' % (number, 'x' * 200))
     received = [b'']
 
     def told():
         received[0] += read_available(pipe[0])
-        return b'log lines were dropped' in received[0]
+        return lost
     wait_until('nobody said that lines were dropped', told)
+    write('the last')
+    received[0] += read_available(pipe[0])
+    lines = received[0].splitlines()
+    assert lines[-1] == b'the last'
+    assert len(lines) - 1 + lost[0] == 2000
 
 
 def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(pipe):
@@ -175,7 +181,8 @@ def test_closing_gives_waiting_lines_a_bounded_chance(pipe):
 
 
 def test_a_full_disk_drops_lines_and_writing_goes_on_when_there_is_room(pipe, monkeypatch):
-    write = LineWriter(pipe[1])
+    lost = []
+    write = LineWriter(pipe[1], lost.append)
     real, full = os.write, [True]
 
     def on_full_disk(descriptor, data):
@@ -186,4 +193,22 @@ def test_a_full_disk_drops_lines_and_writing_goes_on_when_there_is_room(pipe, mo
     write('lost')
     full[0] = False
     write('kept')
-    assert read_available(pipe[0]).startswith(b'kept\n1 log lines were dropped')
+    assert read_available(pipe[0]) == b'kept\n'
+    assert lost == [1]
+
+
+def test_lost_lines_are_an_event_of_the_log_itself(pipe, monkeypatch):
+    monkeypatch.setattr('sidelb_lib.logs.MOST_LINES_WAITING', 10)
+    write = LineWriter(pipe[1])
+    log = EventLog(write, form='json')
+    write.on_loss = lambda count: log.warning('log_lines_dropped', '{count} were dropped', count=count)
+    for _ in range(2000):
+        write('{"event": "%s"}' % ('x' * 200))
+    received = [b'']
+
+    def told():
+        received[0] += read_available(pipe[0])
+        return b'log_lines_dropped' in received[0] and received[0].endswith(b'\n')
+    wait_until('no event tells of it', told)
+    events = [json.loads(line)['event'] for line in received[0].decode('ascii').splitlines()]
+    assert events.index('log_lines_dropped') == len(events) - 1

@@ -265,7 +265,7 @@ def test_it_says_so_when_the_process_is_gone_and_when_it_is_back(browser, served
 
 # --- how it looks -------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('width', [320, 400, 800, 1343, 1344, 1600, 2560])
+@pytest.mark.parametrize('width', [320, 400, 800, 1152, 1343, 1344, 1600, 2560])
 def test_it_fits_the_width(browser, served, width):
     served.snapshot['members'][0].update(
         name='a-very-long-name-of-a-server-' * 8 + '.example.com', active=12345, total=1234567890, failed=123456,

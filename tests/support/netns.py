@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 
+from .waiting import wait_until
+
 CONFIGURATION = '/etc/netns'           # `ip netns exec` binds the files below it over /etc, ip-netns(8)
 _counter = itertools.count(1)
 
@@ -47,6 +49,8 @@ class NetworkNamespace(object):
     def add_address(self, address):
         suffix = ['/128', 'nodad'] if ':' in address else ['/32']
         _ip('-n', self.name, 'address', 'add', address + suffix[0], 'dev', 'lo', *suffix[1:])
+        # The kernel makes an IPv6 address' route a moment later; until then connecting to it is 'unreachable'.
+        wait_until('no route to %s' % address, lambda: 'local' in _ip('-n', self.name, 'route', 'get', address))
 
     def remove_address(self, address):
         _ip('-n', self.name, 'address', 'del', address + ('/128' if ':' in address else '/32'), 'dev', 'lo')
@@ -112,6 +116,7 @@ def remove(name):
 
 def _ip(*arguments):
     process = subprocess.Popen(('ip',) + arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    output = process.communicate()[0]
+    output = process.communicate()[0].decode('utf-8', 'replace')
     if process.returncode != 0:
-        raise AssertionError('ip %s: %s' % (' '.join(arguments), output.decode('utf-8', 'replace')))
+        raise AssertionError('ip %s: %s' % (' '.join(arguments), output))
+    return output

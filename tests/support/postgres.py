@@ -33,11 +33,12 @@ class PostgresCluster(object):
     they run as the user postgres, because PostgreSQL refuses to run as root.
     """
 
-    def __init__(self, ips):
+    def __init__(self, ips, port=0):
         self.programs = dict((name, need_program(name, 'postgresql', [PROGRAMS + name]))
                              for name in ('initdb', 'postgres', 'psql', 'pgbench'))
         self.user = 'postgres' if os.getuid() == 0 else None
         self._ips = ips
+        self._port = port
         self._directory = None
         self._reservation = None
         self.servers = []
@@ -45,7 +46,7 @@ class PostgresCluster(object):
     def __enter__(self):
         self._directory = tempfile.mkdtemp(prefix='sidelb-pg-')
         try:
-            self._reservation = Reservation(self._ips)
+            self._reservation = Reservation(self._ips, self._port)
             self._prepare()
             for server in self.servers:
                 server.start()

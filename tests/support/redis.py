@@ -40,9 +40,9 @@ class RedisServer(object):
 
 
 @contextlib.contextmanager
-def redis_servers(ips):
+def redis_servers(ips, port=0):
     """Redis servers on one port of several addresses, running inside the `with`. Named by their address."""
-    with Reservation(ips) as reservation:
+    with Reservation(ips, port) as reservation:
         servers = [RedisServer(ip, (ip, reservation.port)) for ip in ips]
         try:
             for server in servers:
