@@ -72,6 +72,20 @@ class Sidelb(object):
         return argv
 
 
+class TwoSidelbs(Sidelb):
+    """Two ordinary processes with one listener, as supervisord's `numprocs=2` starts them."""
+
+    name = 'sidelb-two'
+
+    @property
+    def title(self):
+        return 'two processes of it with reuse_port=on'
+
+    def command(self, listener, wanted, directory):
+        one = Sidelb.command(self, listener, wanted, directory) + ['reuse_port=on']
+        return ['/bin/sh', '-c', '"$@" & "$@" & wait', 'two'] + one
+
+
 class Haproxy(object):
     """HAProxy, mode tcp, nbthread 1; `splice` lets it move bulk without copying, which is not its default."""
 
@@ -155,7 +169,8 @@ class Dnsdist(object):
 
 def everyone(python, sidelb):
     """All contestants in the order in which they are shown."""
-    return [Sidelb(python, sidelb), Haproxy(), Haproxy(splice=True), Nginx(), Dnsdist(), Direct()]
+    ours = [Sidelb(python, sidelb), TwoSidelbs(python, sidelb)]
+    return ours + [Haproxy(), Haproxy(splice=True), Nginx(), Dnsdist(), Direct()]
 
 
 def reason_missing(find):

@@ -70,12 +70,12 @@ def raise_descriptor_limit():
 
 
 def child_setup(core, user=None):
-    """For a child to run before exec: pins it, becomes `user` (a pwd entry), ties its life to ours."""
+    """For a child to run before exec: pins it to a core or a set, becomes `user` (a pwd entry), ties its life to ours."""
     libc = ctypes.CDLL(None)
 
     def setup():
         if core is not None:
-            os.sched_setaffinity(0, [core])
+            os.sched_setaffinity(0, core if isinstance(core, frozenset) else [core])
         if user is not None:
             os.setgroups([])
             os.setgid(user.pw_gid)

@@ -142,8 +142,8 @@ class Runner(object):
             directory = os.path.join(self._directory, scenario.name, contestant.name)
             os.makedirs(directory)
             try:
-                trial = Trial(
-                    contestant, wanted, self._scale, self._cores.proxy, directory, self._descriptors)
+                core = self._all_cores() if scenario.spread else self._cores.proxy
+                trial = Trial(contestant, wanted, self._scale, core, directory, self._descriptors)
                 if not scenario.fresh:
                     stack.enter_context(trial.running())
                 trials[contestant.name] = trial
@@ -152,6 +152,10 @@ class Runner(object):
         if not trials:
             raise bench.errors.BenchError('none of {0} is there'.format(', '.join(scenario.contestants)))
         return trials
+
+    def _all_cores(self):
+        cores = frozenset(self._cores)
+        return None if None in cores else cores
 
     def _round(self, scenario, trials, number):
         """One measurement of each, beginning with another one in each round. Whoever fails is out."""
@@ -166,7 +170,7 @@ class Runner(object):
 
     def _measured(self, scenario, trial):
         """The figures of one measurement; `foreign` is the share of the proxy's core that others took."""
-        if scenario.fresh or not trial.proxied or self._cores.proxy is None:
+        if scenario.fresh or scenario.spread or not trial.proxied or self._cores.proxy is None:
             return scenario.measure(self._loads, trial)
         begin, core, own = time.monotonic(), bench.machine.core_seconds(self._cores.proxy), trial.cpu()
         figures = scenario.measure(self._loads, trial)

@@ -14,6 +14,7 @@ from bench.contestants import job
 
 TCP = ('sidelb', 'haproxy', 'nginx', 'direct')
 TCP_PROXIES = ('sidelb', 'haproxy', 'nginx')
+TWO = ('sidelb-two', 'sidelb', 'direct')
 BULK = ('sidelb', 'haproxy', 'haproxy-splice', 'nginx', 'direct')
 UDP = ('sidelb', 'nginx', 'dnsdist', 'direct')
 MICROSECONDS = '\xb5s'
@@ -28,18 +29,18 @@ SETTLE_SECONDS = 30
 Metric = collections.namedtuple('Metric', 'name label unit better')
 
 Scenario = collections.namedtuple(
-    'Scenario', 'name title contestants reference job measure metrics fresh warm_up quick prepare derive')
+    'Scenario', 'name title contestants reference job measure metrics fresh warm_up quick prepare derive spread')
 
 
 def scenario(name, title, contestants, job, measure, metrics, fresh=False, warm_up=False, quick=True,
-             prepare=None, derive=None):
+             prepare=None, derive=None, spread=False):
     """fresh: a new process for each measurement, started by `measure`; warm_up: `measure` learns from a short
     first round that does not count (how many requests to ask for); quick: part of --quick;
     prepare(loads, trials): once, before the first round; derive(results): each round, on its dict of figures
-    by contestant, to add those that need another contestant's."""
+    by contestant, to add those that need another contestant's; spread: the proxies may use every core."""
     reference = 'haproxy' if 'haproxy' in contestants else contestants[min(1, len(contestants) - 1)]
     return Scenario(name, title, contestants, reference, job, measure, metrics, fresh, warm_up, quick,
-                    prepare, derive)
+                    prepare, derive, spread)
 
 
 # Jobs ------------------------------------------------------------------------------------------------------
@@ -170,6 +171,13 @@ def derive_added(results):
             figures.update(('added ' + each, figures[each] - floor[each]) for each in ('p50', 'p99', 'p99.9'))
 
 
+def derive_scaling(results):
+    """What two processes carry by what one carries, for each core that they used by what one used."""
+    one, two = results.get('sidelb'), results.get('sidelb-two')
+    if one and two:
+        one['scaling'] = (two['rate'] / one['rate']) / (two['busy'] / one['busy'])
+
+
 def start_up(loads, trial):
     """From before fork to the first reply to a client that tries every few milliseconds."""
     if not trial.memo.get('warm'):
@@ -256,6 +264,9 @@ def scenarios():
     add_members(add)
     add_memory(add)
     add_udp(add)
+    add('two-processes', 'new connections, one process and two on all cores', TWO, on_redis, redis(50, reconnect=True),
+        CONNECTIONS + (Metric('scaling', 'two by one, for each core used', '', 'higher'),), warm_up=True, quick=False,
+        derive=derive_scaling, spread=True)
     return found
 
 

@@ -35,6 +35,7 @@ TARGETS = (
     Target('rest-probes', 'busy', AT_MOST, 2, ()),
     Target('rest-ring', 'busy', AT_MOST, 2, ()),
     Target('start', 'ready', AT_MOST, 300, ()),
+    Target('two-processes', 'scaling', AT_LEAST, 0.8, ()),      # 1.6 of one process on two cores
 )
 
 

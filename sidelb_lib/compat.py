@@ -17,6 +17,9 @@ from gevent import monkey
 
 PY2 = sys.version_info[0] == 2
 
+#: What a watcher waits for: libev's EV_READ and EV_WRITE. gevent has them as `gevent.core`, which it calls deprecated.
+READ, WRITE = 1, 2
+
 #: What a call on a socket raises, in every version (in Python 3 another name of OSError).
 SocketError = _socket.error
 

@@ -8,10 +8,8 @@ import socket
 
 from gevent import get_hub, getcurrent, monkey
 
-from .compat import SocketError, new_socket
+from .compat import READ, WRITE, SocketError, new_socket
 from .errors import SidelbError
-
-READ, WRITE = 1, 2                 # libev's EV_READ and EV_WRITE
 
 #: Faults of this host. They say nothing about the server, which is never marked down for them.
 LOCAL_FAULTS = frozenset([errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])

@@ -12,11 +12,10 @@ import time
 import gevent
 from gevent import get_hub, monkey
 
-from .compat import monotonic
+from .compat import WRITE, monotonic
 
 LEVELS = ('debug', 'info', 'warning', 'error')
 
-WRITE = 2                        # libev's EV_WRITE
 CHUNK_BYTES = 4096               # PIPE_BUF: a pipe that poll calls writable takes so much without blocking, pipe(7)
 MOST_LINES_WAITING = 10000       # behind a blocked reader; more are dropped and counted
 

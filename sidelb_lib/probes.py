@@ -15,8 +15,8 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool as GreenletPool
 
-from .compat import SocketError, WOULD_BLOCK, new_socket
-from .connect import LOCAL_FAULTS, READ, ConnectError, connect, wait_for
+from .compat import READ, SocketError, WOULD_BLOCK, new_socket
+from .connect import LOCAL_FAULTS, ConnectError, connect, wait_for
 
 QUICK_SECONDS = 1.0               # while a state may be changing the next probe comes within this time
 MOST_AT_ONCE = 64

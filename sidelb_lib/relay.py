@@ -22,9 +22,7 @@ import struct
 import gevent
 from gevent import get_hub, getcurrent
 
-from .compat import SocketError, WOULD_BLOCK, close_descriptor, new_pipe
-
-READ, WRITE = 1, 2                 # libev's EV_READ and EV_WRITE
+from .compat import READ, WRITE, SocketError, WOULD_BLOCK, close_descriptor, new_pipe
 
 BUFFER_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024

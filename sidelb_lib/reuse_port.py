@@ -20,8 +20,8 @@ import ctypes
 import socket
 import struct
 
-from .compat import bare_socket, new_socket
-from .connect import WRITE, wait_for
+from .compat import WRITE, bare_socket, new_socket
+from .connect import wait_for
 from .relay import abort
 
 SO_ATTACH_FILTER = 26

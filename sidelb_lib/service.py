@@ -25,7 +25,7 @@ from .notify import notify
 from .policies import policy_named
 from .probes import Parole, Prober, probe_named
 from .relay import RelayResources
-from . import tcp, udp
+from . import tcp, udp, udp_fronts
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 MEMBERS_AT_ONCE = 16             # of a snapshot, between two pauses
@@ -198,7 +198,8 @@ class Service(object):
         host, port = self.settings.listener
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         try:
-            return (udp if self.settings.proto == 'udp' else tcp).listen(host, port, family, self.settings.reuse_port)
+            listen = udp_fronts.listen if self.settings.proto == 'udp' else tcp.listen
+            return listen(host, port, family, self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
 

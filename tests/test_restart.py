@@ -12,7 +12,7 @@ import pytest
 
 from sidelb_lib import reuse_port, status
 from sidelb_lib.tcp import listen
-from sidelb_lib.udp import listen as listen_udp
+from sidelb_lib.udp_fronts import listen as listen_udp
 
 from .support.clients import connect, how_connecting_ends, read_line
 from .support.link import SlowLink

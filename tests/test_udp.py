@@ -10,7 +10,7 @@ import socket
 import gevent
 import pytest
 
-from sidelb_lib import udp
+from sidelb_lib import udp, udp_fronts, udp_sessions
 from sidelb_lib.compat import monotonic
 from sidelb_lib.members import Pool
 from sidelb_lib.policies import policy_named
@@ -64,7 +64,7 @@ class Balancer(object):
         self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
         options.setdefault('max_sessions', 1000)
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.server = udp.UdpServer(udp.listen(host, 0, family), self.pool, self.log, monotonic, **options)
+        self.server = udp.UdpServer(udp_fronts.listen(host, 0, family), self.pool, self.log, monotonic, **options)
         self.server.start()
         self.port = self.server.address[1]
         self.greenlets = [gevent.spawn(self.server.watch_silence)]
@@ -227,7 +227,7 @@ def test_a_server_killed_in_mid_session_is_left_for_another(balancer, echo):
     servers.pop(first).stop()
     other, = servers
     assert [exchange(client) for _ in range(3)] == [other] * 3
-    assert one.server.retries == 1
+    assert one.server.table.retries == 1
 
 
 def test_a_server_that_comes_back_is_used_again(balancer, echo):
@@ -284,7 +284,7 @@ def test_datagrams_that_come_before_the_first_answer_wait(balancer, echo):
     client = one.client()
     client.send(b'early')
     server = echo('A')
-    wait_until('it was not read', lambda: one.server._early)
+    wait_until('it was not read', lambda: one.server.table._early)
     one.use(server.endpoint)
     assert client.recv(100) == b'A early'
 
@@ -300,7 +300,7 @@ def test_at_max_sessions_the_one_idle_longest_makes_room(balancer, echo):
     assert exchange(newcomer) == 'A'
     alive = set(key[1] for key in one.server.sessions)
     assert alive == set(client.getsockname()[1] for client in (clients[0], clients[2], newcomer))
-    assert one.server.drops['session_evicted'] == 1
+    assert one.server.table.drops['session_evicted'] == 1
 
 
 def test_a_flood_of_unknown_sources_stays_within_max_sessions(balancer, echo):
@@ -310,7 +310,7 @@ def test_a_flood_of_unknown_sources_stays_within_max_sessions(balancer, echo):
     assert [exchange(client) for client in clients] == ['A'] * 500
     assert len(one.server.sessions) == 50
     assert one.pool.members[0].active == 50
-    assert one.server.drops['session_evicted'] == 450
+    assert one.server.table.drops['session_evicted'] == 450
 
 
 def test_silent_sessions_expire_and_give_everything_back(balancer, echo):
@@ -358,10 +358,10 @@ def test_one_client_may_ask_two_addresses_of_a_wildcard_listener(balancer, echo)
 
 def test_a_second_instance_can_not_take_the_listeners_address():
     for host in '127.0.0.1', '0.0.0.0':
-        first = udp.listen(host, 0, socket.AF_INET)
+        first = udp_fronts.listen(host, 0, socket.AF_INET)
         with contextlib.closing(first):
             with pytest.raises(socket.error) as raised:
-                udp.listen(host, first.getsockname()[1], socket.AF_INET)
+                udp_fronts.listen(host, first.getsockname()[1], socket.AF_INET)
             assert raised.value.errno == errno.EADDRINUSE
 
 
@@ -377,7 +377,7 @@ def test_drain_takes_no_new_clients_and_lets_sessions_go_on(balancer, echo):
     assert exchange(client) == 'A'
     with pytest.raises(socket.timeout):
         newcomer.recv(100)
-    assert one.server.drops['draining'] == 1
+    assert one.server.table.drops['draining'] == 1
     assert draining.get(timeout=SECONDS) == 1
     assert not one.server.sessions
 
@@ -387,7 +387,7 @@ def test_too_long_a_datagram_is_counted_and_harms_nobody(balancer, echo):
     one.use(echo('A').endpoint)           # IPv6 carries 20 bytes more than IPv4
     client = one.client('::1')
     client.send(b'x' * 65520)
-    wait_until('it was not counted', lambda: one.server.drops['too_long'] == 1)
+    wait_until('it was not counted', lambda: one.server.table.drops['too_long'] == 1)
     assert exchange(client) == 'A'
 
 
@@ -396,7 +396,7 @@ def test_unexpected_errors_end_one_session_alone(balancer, echo, monkeypatch):
     one.use(echo('A').endpoint)
     client = one.client()
     exchange(client)
-    monkeypatch.setattr(one.server, '_connect', lambda address: 1 / 0)
+    monkeypatch.setattr(one.server.table, '_connect', lambda address: 1 / 0)
     other = one.client()
     other.send(b'x')
     wait_until('nothing was told', lambda: one.log.events('session_failed'))
@@ -413,10 +413,10 @@ def test_everything_is_counted(balancer, echo):
     exchange(client)
     exchange(client)
     assert one.server.bytes_in_flight() == {address: (10, 14)}
-    assert one.server.datagram_totals() == (2, 2)
+    assert one.server.table.datagrams() == (2, 2)
     one.server.cut_all('test')
     assert (address.sent, address.received, address.total) == (10, 14, 1)
-    assert one.server.datagram_totals() == (2, 2)
+    assert one.server.table.datagrams() == (2, 2)
 
 
 def test_the_udp_probe_finds_a_closed_port_and_its_return(balancer, echo):
@@ -452,10 +452,10 @@ def test_a_refusal_that_closes_the_session_leaves_no_count_behind(balancer, echo
 def test_a_new_client_without_any_server_is_dropped_and_counted(balancer, monkeypatch):
     one = balancer()
     one.use(closed_endpoint())
-    monkeypatch.setattr(one.server, '_connect', lambda address: None)      # what a host without a route gives
+    monkeypatch.setattr(one.server.table, '_connect', lambda address: None)      # what a host without a route gives
     with contextlib.closing(one.client()) as client:
         client.send(b'x')
-        wait_until('it was not counted', lambda: one.server.drops['no_server'] == 1)
+        wait_until('it was not counted', lambda: one.server.table.drops['no_server'] == 1)
     assert not one.server.sessions and one.pool.members[0].active == 0
     assert not one.log.events('session_failed')
 
@@ -497,7 +497,8 @@ def test_an_unexpected_error_in_a_known_session_ends_it_and_the_listener_goes_on
     one.use(echo('A').endpoint)
     client = one.client()
     exchange(client)
-    monkeypatch.setattr(one.server, '_send', lambda session, data: 1 / 0)
+    one.server.sessions[client.getsockname()].stale = True
+    monkeypatch.setattr(one.server.table, '_move', lambda session: 1 / 0)
     client.send(b'x')
     wait_until('nothing was told', lambda: one.log.events('session_failed'))
     monkeypatch.undo()
@@ -509,11 +510,11 @@ def test_a_host_without_ipv6_uses_the_other_servers(balancer, echo, monkeypatch)
     one = balancer()
     one.use(('2001:db8::1', 53), echo('A').endpoint)
 
-    def no_ipv6(family, kind, new_socket=udp.new_socket):
+    def no_ipv6(family, kind, new_socket=udp_sessions.new_socket):
         if family == socket.AF_INET6:
             raise socket.error(errno.EAFNOSUPPORT, 'not supported')
         return new_socket(family, kind)
-    monkeypatch.setattr('sidelb_lib.udp.new_socket', no_ipv6)
+    monkeypatch.setattr('sidelb_lib.udp_sessions.new_socket', no_ipv6)
     assert [one.ask() for _ in range(6)] == ['A'] * 6
     assert not one.pool.members[1].up
 
@@ -523,12 +524,12 @@ def test_a_refused_datagram_is_sent_again_just_once(balancer):
     one.use(closed_endpoint(), closed_endpoint(), closed_endpoint())
     client = one.client()
     sent = []
-    session_send = one.server._upstream_failed
+    session_send = one.server.table._upstream_failed
 
     def counted(session, error):
         sent.append(session.unanswered)
         session_send(session, error)
-    one.server._upstream_failed = counted
+    one.server.table._upstream_failed = counted
     client.send(b'x')
     wait_until('it was not refused twice', lambda: len(sent) >= 2)
     gevent.sleep(0.2)
