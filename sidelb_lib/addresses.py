@@ -4,8 +4,8 @@ from __future__ import absolute_import, division, print_function
 import errno
 import socket
 
-from .members import endpoint_text
-from .resolver import FOUND, canonical_ip, empty, found
+from .endpoints import canonical_ip, endpoint_text
+from .resolver import FOUND, empty, found
 
 _MOST_HOSTS_BYTES = 1 << 20
 
@@ -76,8 +76,7 @@ class AddressBook(object):
     def answers(self, name, port):
         """Yields ('A', Answer) and ('AAAA', Answer) for `name`, each as soon as it is known.
 
-        The hosts file is read each time. When it has addresses of the name besides our own listener, they are
-        all.
+        The hosts file is read each time. When it has addresses of the name besides our own listener, they are all.
         """
         ips = [ip for ip in self._from_hosts(name) if not self._is_own('the hosts file', name, ip, port)]
         if ips:

@@ -2,7 +2,8 @@
 
 The protocol is the Rust program's, and one line more. A client that sends a byte, or just closes its write half, gets
 `HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object. Then
-the server closes. """
+the server closes.
+"""
 from __future__ import absolute_import, division, print_function
 
 import contextlib
@@ -35,8 +36,8 @@ CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 
 def socket_paths(environ, user):
-    """Where a status socket may be when nobody has named a place: the default, then what an unprivileged
-    `user` can make."""
+    """Where a status socket may be when nobody has named a place: the default, then what an unprivileged `user` can
+    make."""
     runtime = environ.get('XDG_RUNTIME_DIR')
     return [DEFAULT_PATH] + ([os.path.join(runtime, 'sidelb.sock')] if runtime else []) + ['/tmp/sidelb-%d.sock' % user]
 
@@ -68,8 +69,7 @@ class StatusServer(object):
         self._inode = None
 
     def start(self, path):
-        """Bind `path` and answer on it. Raises SidelbError when another instance answers there, or it can not
-        be made."""
+        """Bind `path` and answer on it. Raises SidelbError when another instance answers there, or it can not be made."""
         try:
             with _locked(os.path.dirname(path) or '.'):
                 _remove_stale(path)
@@ -123,8 +123,8 @@ def _read_request(client):
 
 @contextlib.contextmanager
 def _locked(directory):
-    """Hold an advisory lock on a directory, so that of two instances that start at once only one replaces a
-    stale socket."""
+    """Hold an advisory lock on a directory, so that of two instances that start at once only one replaces a stale
+    socket."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         deadline = time.time() + 1.0

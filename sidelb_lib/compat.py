@@ -1,5 +1,4 @@
-"""Everything that differs between Python 2 and 3, or between versions of a library. No other module asks for
-a version."""
+"""Everything that differs between Python 2 and 3, or between versions of a library. No other module asks for a version."""
 from __future__ import absolute_import, division, print_function
 
 import ctypes
@@ -14,6 +13,7 @@ import time
 import _socket
 import gevent
 from gevent import monkey
+from gevent.hub import RawGreenlet
 
 PY2 = sys.version_info[0] == 2
 
@@ -25,6 +25,14 @@ SocketError = _socket.error
 
 #: "Not now": the only errors of a non-blocking call that are no errors.
 WOULD_BLOCK = frozenset([errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR])
+
+
+def switch_of(hub):
+    """The hub's `switch` as greenlet has it: whoever calls it waits until its own `switch` is called.
+
+    gevent's looks for a hook first that only gevent's Greenlets have, 0.1 to 0.4 us of 0.6 to 1.
+    """
+    return RawGreenlet.switch.__get__(hub)
 
 
 def find_monotonic():
@@ -48,15 +56,15 @@ _SOCK_CLOEXEC = 0o2000000
 def new_socket(family, kind):
     """A bare `_socket.socket`: non-blocking, closed on exec, made with one system call. The caller owns it.
 
-    The relay and the connect work on bare sockets: gevent's wrapper costs a Python call for each operation,
-    and its constructor an `ioctl` and two watchers that would never be used. """
+    The relay and the connect work on bare sockets: gevent's wrapper costs a Python call for each operation, and its
+    constructor an `ioctl` and two watchers that would never be used.
+    """
     return _socket.socket(family, kind | _SOCK_NONBLOCK | _SOCK_CLOEXEC)
 
 
 if PY2:
     def accept(listener):
-        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns
-        the socket.
+        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns the socket.
 
         Raises SocketError with an errno of WOULD_BLOCK when nobody waits.
         """
@@ -70,8 +78,7 @@ if PY2:
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 else:
     def accept(listener):
-        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns
-        the socket.
+        """Accept from a bare non-blocking socket: (bare non-blocking socket, peer address). The caller owns the socket.
 
         Raises SocketError with an errno of WOULD_BLOCK when nobody waits.
         """
@@ -92,11 +99,12 @@ _SPLICE_FLAGS = 1 | 2   # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
 def find_splice():
-    """A function `(from_descriptor, to_descriptor, most_bytes) -> bytes moved` on splice(2), or None where
-    there is none.
+    """A function `(from_descriptor, to_descriptor, most_bytes) -> bytes moved` on splice(2), or None where there is
+    none.
 
-    It raises OSError (or SocketError in Python 2, where the two differ) with `errno` set. `os.splice` came
-    with Python 3.10. """
+    It raises OSError (or SocketError in Python 2, where the two differ) with `errno` set. `os.splice` came with Python
+    3.10.
+    """
     if hasattr(os, 'splice'):
         splice = os.splice
 
@@ -125,8 +133,7 @@ close_descriptor = monkey.get_original('os', 'close')
 
 
 def new_pipe():
-    """A pipe (read end, write end) whose descriptors are non-blocking and closed on exec. The caller owns
-    both."""
+    """A pipe (read end, write end) whose descriptors are non-blocking and closed on exec. The caller owns both."""
     if hasattr(os, 'pipe2'):
         return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     import fcntl
@@ -149,8 +156,8 @@ def ask_for_destination(sock):
 
 
 def receive_with_destination(sock, most_bytes):
-    """Receive from a bare socket for which `ask_for_destination` was called: (data, client address, text of
-    the local address).
+    """Receive from a bare socket for which `ask_for_destination` was called: (data, client address, text of the local
+    address).
 
     Raises SocketError. Python 2 has no `recvmsg`; ctypes calls it there.
     """

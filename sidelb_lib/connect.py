@@ -36,8 +36,9 @@ def connect(address, timeout):
 
     Returns a bare, non-blocking socket that the caller owns. Raises ConnectError.
 
-    Not `gevent.socket.create_connection`: that goes through getaddrinfo and a thread even for literal
-    addresses, and costs two thirds of the rate of new connections. """
+    Not `gevent.socket.create_connection`: that goes through getaddrinfo and a thread even for literal addresses, and
+    costs two thirds of the rate of new connections.
+    """
     try:
         sock = new_socket(address.family, socket.SOCK_STREAM)
     except SocketError as error:
@@ -66,16 +67,14 @@ def connect(address, timeout):
 
 
 def finish_connect(sock, timeout):
-    """Wait until a connect in progress has ended, `timeout` seconds at most. Returns its errno, 0 for
-    success."""
+    """Wait until a connect in progress has ended, `timeout` seconds at most. Returns its errno, 0 for success."""
     if not wait_for(sock, WRITE, timeout):
         return errno.ETIMEDOUT
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def wait_for(sock, event, seconds):
-    """Wait until `sock` is ready for `event` (READ or WRITE). Returns False when `seconds` have passed
-    before."""
+    """Wait until `sock` is ready for `event` (READ or WRITE). Returns False when `seconds` have passed before."""
     hub, wake = get_hub(), getcurrent().switch
     ready = hub.loop.io(sock.fileno(), event)
     timer = hub.loop.timer(seconds)
@@ -98,18 +97,20 @@ def is_ready(sock, event):
 
 
 def connected_to_itself(sock, address):
-    """Has the kernel chosen the wanted port as our own one, so that both ends of the connection are this
-    socket?
+    """Has the kernel chosen the wanted port as our own one, so that both ends of the connection are this socket?
 
-    It happens with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC
-    9293, 3.5). """
+    It happens with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC 9293, 3.5).
+    """
     return address.port >= FIRST_EPHEMERAL_PORT and sock.getsockname()[:2] == address.sockaddr[:2]
 
 
-def set_stream_options(sock):
-    """No Nagle delay, and keepalive. An accepted socket inherits them from its listener on Linux: set them
-    once there."""
+def send_without_delay(sock):
+    """No Nagle delay. An accepted socket inherits it from its listener on Linux."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def keep_alive(sock):
+    """Have the kernel find out when the peer has vanished. An accepted socket inherits it from its listener on Linux."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)

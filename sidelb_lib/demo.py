@@ -1,5 +1,5 @@
-"""`sidelb demo`: a name server, servers, a real balancer in front of them and clients, all in one process, to
-be watched for a while.
+"""`sidelb demo`: a name server, servers, a real balancer in front of them and clients, all in one process, to be
+watched for a while.
 
 What is shown is measured: every figure counts replies that a client has got through the balancer.
 """
@@ -47,7 +47,8 @@ END = 15.0
 
 
 def run(keep, stdout):
-    """Show the demo on `stdout`; with `keep` go on until SIGINT or SIGTERM. Returns the exit code: 0 if no request failed.
+    """Show the demo on `stdout`; with `keep` go on until SIGINT or SIGTERM. Returns the exit code: 0 if no request
+    failed.
 
     A signal sets an event, since a KeyboardInterrupt could strike any greenlet.
     """
@@ -210,8 +211,7 @@ def start_echo_servers():
 
 
 def ask(endpoint):
-    """One request through the balancer: the name of the server that answered. Raises EnvironmentError or
-    ValueError."""
+    """One request through the balancer: the name of the server that answered. Raises EnvironmentError or ValueError."""
     sock = socket.create_connection(endpoint, CLIENT_TIMEOUT)
     try:
         sock.sendall(b'hello\n')

@@ -1,9 +1,8 @@
 """Sources of members: what is looked up again and again, and what becomes of the answers.
 
-`Ring` (each address a server, grouped by name), `NamedServer` (one server, all its addresses) and `Static`
-(addresses that never change, but whose names are looked up). Each has `run()`, which the service spawns as a
-greenlet and ends by killing it, `refresh_now()`, and writes to the pool by `Pool.update(source, groups)`
-alone.
+`Ring` (each address a server, grouped by name), `NamedServer` (one server, all its addresses) and `Static` (addresses
+that never change, but whose names are looked up). Each has `run()`, which the service spawns as a greenlet and ends by
+killing it, `refresh_now()`, and writes to the pool by `Pool.update(source, groups)` alone.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -17,8 +16,8 @@ import gevent
 from gevent.event import Event
 
 from . import compat
+from .endpoints import endpoint_key, endpoint_text
 from .grouping import group_addresses
-from .members import endpoint_key, endpoint_text
 from .resolver import EMPTY, FAILED, FOUND, retry_delay
 
 _MOST_ADDRESSES = 4096        # of one ring
@@ -56,10 +55,9 @@ class FamilyState(object):
 class _Domain(object):
     """The loop that looks a name up, at the pace of its TTL, and hands its addresses to `_publish`.
 
-    `name` and `port` say what, `book` (an AddressBook) says where. It looks again after the smallest TTL, but
-    not within `shortest` and not later than after `refresh` seconds; after failures with a growing delay
-    between the two. Empty answers are distrusted for `hold` seconds. `settled` is true once the first look-up
-    has ended, however.
+    `name` and `port` say what, `book` (an AddressBook) says where. It looks again after the smallest TTL, but not
+    within `shortest` and not later than after `refresh` seconds; after failures with a growing delay between the two.
+    Empty answers are distrusted for `hold` seconds. `settled` is true once the first look-up has ended, however.
     """
 
     kind = None
@@ -220,8 +218,8 @@ def judge(families):
 class Ring(_Domain):
     """A ring domain: each of its addresses is a server of its own, except those whose names say they are one.
 
-    It registers with `names` (a ServerNames) when it is made, so that no source takes the ring's name for a
-    server's. Further arguments are those of _Domain: refresh, hold, shortest, clock, random.
+    It registers with `names` (a ServerNames) when it is made, so that no source takes the ring's name for a server's.
+    Further arguments are those of _Domain: refresh, hold, shortest, clock, random.
     """
 
     kind = 'ring'
@@ -262,8 +260,7 @@ class NamedServer(_Domain):
 class Static(object):
     """Backends given by address: [[(ip, port), ...], ...], several in one list where joined by hand.
 
-    They never change, but their names are looked up, so that a server that is in a ring as well is one
-    member.
+    They never change, but their names are looked up, so that a server that is in a ring as well is one member.
     """
 
     kind = 'static'
@@ -290,8 +287,7 @@ class Static(object):
 class Grouper(object):
     """Keeps the pool's view of one source's addresses grouped, while names of them are learnt and change.
 
-    The addresses are in the pool at once; names follow. What stands alone is logged, again only for another
-    reason.
+    The addresses are in the pool at once; names follow. What stands alone is logged, again only for another reason.
     """
 
     def __init__(self, source, pool, names, log, retry=10.0):

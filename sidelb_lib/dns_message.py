@@ -1,9 +1,9 @@
 """DNS questions and answers in wire form (RFC 1035, section 4).
 
-Questions are made by dnspython, which costs start-up time: import this module at the first use. Answers are
-read here, within bounds, and not by dnspython: one answer of 64 KiB, with thousands of names of a hundred
-labels, keeps its reader busy for a minute, and nobody is served meanwhile. Whoever owns the reverse zone of a
-server could send that. `dns.resolver` is not used for the same reason.
+Questions are made by dnspython, which costs start-up time: import this module at the first use. Answers are read here,
+within bounds, and not by dnspython: one answer of 64 KiB, with thousands of names of a hundred labels, keeps its reader
+busy for a minute, and nobody is served meanwhile. Whoever owns the reverse zone of a server could send that.
+`dns.resolver` is not used for the same reason.
 """
 from __future__ import absolute_import, division, print_function
 

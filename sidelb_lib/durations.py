@@ -8,9 +8,8 @@ BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 
 
 class Durations(object):
-    """`counts[i]` is how many took more than BOUNDS[i - 1] and at most BOUNDS[i] seconds, the last count all
-    beyond. `seconds` is their sum. Adding one happens with each connection, and costs a fraction of a microsecond.
-    """
+    """`counts[i]` is how many took more than BOUNDS[i - 1] and at most BOUNDS[i] seconds, the last count all beyond.
+    `seconds` is their sum. Adding one happens with each connection, and costs a fraction of a microsecond."""
 
     __slots__ = ('counts', 'seconds')
 

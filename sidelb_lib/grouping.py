@@ -3,7 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 from collections import namedtuple
 
-from .members import endpoint_key, group_order
+from .endpoints import endpoint_key
+from .members import group_order
 
 #: What is known of an address's names. `names` is a tuple of server names that may be used, `why` is None or
 #: the Why of there being none.
@@ -22,12 +23,12 @@ SHARED_BY_ALL = 'shared by all'
 def group_addresses(units, namings, ring_names=()):
     """Group addresses into servers: ([(name or None, [(ip, port), ...]), ...], {(ip, port): Why}).
 
-    `units` are lists of (ip, port), each known to be one server: one address each in a ring, more where a
-    user has joined them by hand. `namings` maps an IP to its Naming; an IP that is not in it has not been
-    looked up yet. `ring_names` are names of services, which name no single server.
+    `units` are lists of (ip, port), each known to be one server: one address each in a ring, more where a user has
+    joined them by hand. `namings` maps an IP to its Naming; an IP that is not in it has not been looked up yet.
+    `ring_names` are names of services, which name no single server.
 
-    Units that share one name on one port are one server. The second result tells of each address that has no
-    name why that is so; one that has not been looked up yet is not in it.
+    Units that share one name on one port are one server. The second result tells of each address that has no name why
+    that is so; one that has not been looked up yet is not in it.
     """
     shared = _names_shared_by_all(units, namings)
     claims, alone = [], {}
@@ -70,10 +71,9 @@ def _join(units, claims):
 def _names_shared_by_all(units, namings):
     """The (name, port) pairs that every address of a port claims although they can't be one server.
 
-    That is an alias of the whole service, like a PTR record made by a template. Two addresses of one family
-    are taken as two servers here; IPv4 beside IPv6 is one server. An address whose names are not known, as
-    yet or because its look-up failed, does not speak against it: grouping waits for what it would have to
-    undo.
+    That is an alias of the whole service, like a PTR record made by a template. Two addresses of one family are taken
+    as two servers here; IPv4 beside IPv6 is one server. An address whose names are not known, as yet or because its
+    look-up failed, does not speak against it: grouping waits for what it would have to undo.
     """
     claimants, silent, endpoints = {}, set(), {}
     for number, unit in enumerate(units):

@@ -7,8 +7,8 @@ MOST_EVENTS = 50
 
 
 class History(object):
-    """Remembers the last MOST_EVENTS changes of a pool. `observe` is one of its observers (see `members.Pool`),
-    `clock` its clock."""
+    """Remembers the last MOST_EVENTS changes of a pool. `observe` is one of its observers (see `members.Pool`), `clock`
+    its clock."""
 
     def __init__(self, clock):
         self._clock = clock

@@ -1,9 +1,8 @@
 """Answers over HTTP: health for orchestrators, metrics for Prometheus, the status as JSON and as a page.
 
 The server is gevent's, which is not made for a hostile network. So it never sees what a client has sent: each
-connection brings one request, whose head is read here within bounds of size and time and checked against a
-strict grammar; gevent gets its first line and its Host, and no body, ever. After the answer the connection is
-closed.
+connection brings one request, whose head is read here within bounds of size and time and checked against a strict
+grammar; gevent gets its first line and its Host, and no body, ever. After the answer the connection is closed.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -64,9 +63,9 @@ class Refused(Exception):
 class Application(object):
     """The WSGI application.
 
-    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot()` the service's snapshot.
-    `versions` is what `sidelb_build_info` shows, `clock` the wall clock, `host_name` a name of this host under which
-    it may be asked.
+    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot()` the service's snapshot. `versions`
+    is what `sidelb_build_info` shows, `clock` the wall clock, `host_name` a name of this host under which it may be
+    asked.
     """
 
     def __init__(self, startup, readiness, snapshot, versions, log, clock, host_name=''):
@@ -149,8 +148,8 @@ def headers_of(answer):
 
 
 def is_own_host(text, host_name):
-    """May the Host header say so? A page in somebody's browser can have its own name lead to us (DNS rebinding),
-    but no IP address, no name of this host, and no name without a dot, for nobody can register one."""
+    """May the Host header say so? A page in somebody's browser can have its own name lead to us (DNS rebinding), but no
+    IP address, no name of this host, and no name without a dot, for nobody can register one."""
     match = _HOST.match(text)
     if not match:
         return False
@@ -162,11 +161,11 @@ def is_own_host(text, host_name):
 # --- the server -----------------------------------------------------------------------------------------------
 
 class HttpServer(WSGIServer):
-    """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now
-    on. `start()` begins, `close()` ends it.
+    """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now on.
+    `start()` begins, `close()` ends it.
 
-    Whoever keeps connections open for nothing can't keep a health check out: where there are `most_clients`, the
-    next one takes the place of the oldest, who has had FAIR_SECONDS.
+    Whoever keeps connections open for nothing can't keep a health check out: where there are `most_clients`, the next
+    one takes the place of the oldest, who has had FAIR_SECONDS.
     """
 
     max_accept = 1                       # gevent's word for: count a client before the next one is accepted
@@ -255,8 +254,7 @@ class _Handler(WSGIHandler):
         WSGIHandler.handle(self)
 
     def _refuse(self, answer):
-        """Closing with something unread would be a reset, which takes the answer from the client: read on a
-        little."""
+        """Closing with something unread would be a reset, which takes the answer from the client: read on a little."""
         head = ''.join('%s: %s\r\n' % header for header in headers_of(answer))
         self.socket.settimeout(LINGER_SECONDS)
         self.socket.sendall(('HTTP/1.1 %s\r\n%s\r\n' % (answer.status, head)).encode('latin-1') + answer.body)
@@ -274,8 +272,7 @@ class _Handler(WSGIHandler):
 
 
 def read_head(sock, seconds):
-    """Read up to the empty line that ends a request's head. Raises Refused, or EOFError when the client ends before
-    it."""
+    """Read up to the empty line that ends a request's head. Raises Refused, or EOFError when the client ends before it."""
     deadline = monotonic() + seconds
     received = b''
     while True:

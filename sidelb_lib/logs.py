@@ -1,5 +1,4 @@
-"""The log: events with stable names, as text or JSON, to a descriptor that may block without ever stalling
-traffic."""
+"""The log: events with stable names, as text or JSON, to a descriptor that may block without ever stalling traffic."""
 from __future__ import absolute_import, division, print_function
 
 import collections
@@ -36,7 +35,8 @@ class EventLog(object):
     `write` takes one finished line, `level` is the least level that is written, `form` is 'text' or 'json', `clock`
     gives the wall clock's seconds. Each method takes the event's stable name, a template and the fields that fill it;
     in JSON the fields are there by name. A flapping server or a flood of failing clients can't fill a disk: equal
-    messages are folded, with a count. """
+    messages are folded, with a count.
+    """
 
     def __init__(self, write, level='info', form='text', clock=time.time, steady_clock=monotonic):
         self._write = write
@@ -113,9 +113,10 @@ def format_json(now, level, event, message, fields):
 class LineWriter(object):
     """Writes lines to a descriptor that it does not own, and never blocks.
 
-    A descriptor that is not writable now (a pipe whose reader sleeps, a stopped terminal) makes lines wait,
-    and in the end be dropped: `on_loss(count)` is called once there is room again. The descriptor is not made
-    non-blocking: that would change it for every process that shares it. """
+    A descriptor that is not writable now (a pipe whose reader sleeps, a stopped terminal) makes lines wait, and in the
+    end be dropped: `on_loss(count)` is called once there is room again. The descriptor is not made non-blocking: that
+    would change it for every process that shares it.
+    """
 
     def __init__(self, descriptor, on_loss=lambda count: None):
         self.on_loss = on_loss

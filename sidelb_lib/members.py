@@ -1,7 +1,8 @@
 """The pool: which servers there are, how they do, and who of them takes the next session.
 
-The pool is the only mutable state that sessions share. Nothing in here does I/O or yields to another
-greenlet, so each method is one atomic step: two sessions never choose on the same stale count. """
+The pool is the only mutable state that sessions share. Nothing in here does I/O or yields to another greenlet, so each
+method is one atomic step: two sessions never choose on the same stale count.
+"""
 from __future__ import absolute_import, division, print_function
 
 import socket
@@ -13,9 +14,10 @@ from .errors import NobodyReachable
 class Address(object):
     """One IP and port of a member: what is known of its health, and what it has carried.
 
-    `since` is the time (of the pool's clock, in seconds) of the last change of `up`. `active`, `total`, `failed`
-    count sessions and failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions.
-    The counts live here and not in the member because addresses keep their identity when look-ups regroup them. """
+    `since` is the time (of the pool's clock, in seconds) of the last change of `up`. `active`, `total`, `failed` count
+    sessions and failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts
+    live here and not in the member because addresses keep their identity when look-ups regroup them.
+    """
 
     __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'up', 'since', 'streak', 'changes',
                  'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
@@ -86,8 +88,7 @@ class Member(object):
 
 
 class Lease(object):
-    """A session's hold on one address, counted from its making until `end()`. A context manager that ends
-    itself."""
+    """A session's hold on one address, counted from its making until `end()`. A context manager that ends itself."""
 
     __slots__ = ('address', '_pool')
 
@@ -149,11 +150,12 @@ class Pool(object):
     # --- which members there are ------------------------------------------------------------------------------------
 
     def update(self, source, groups):
-        """Take the new answer of `source`: a list of (name or None, [(host, port), ...]), each one member as
-        that source sees it.
+        """Take the new answer of `source`: a list of (name or None, [(host, port), ...]), each one member as that
+        source sees it.
 
-        Mark and sweep: addresses that stay keep their identity, health and sessions; those that no source has
-        any more depart. """
+        Mark and sweep: addresses that stay keep their identity, health and sessions; those that no source has any more
+        depart.
+        """
         if self._sources.get(source) == groups:
             return
         self._sources[source] = groups
@@ -191,8 +193,8 @@ class Pool(object):
         return None
 
     def _depart(self, addresses):
-        """Move addresses that no source has any more out of their members, into departing ones while they
-        have sessions."""
+        """Move addresses that no source has any more out of their members, into departing ones while they have
+        sessions."""
         for address in addresses:
             left = address.member
             self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
@@ -226,12 +228,13 @@ class Pool(object):
     # --- who takes the next session ---------------------------------------------------------------------------------
 
     def take(self, tried=()):
-        """Choose an address for a session and count the session on it at once. `tried` are the addresses that
-        failed it, in order.
+        """Choose an address for a session and count the session on it at once. `tried` are the addresses that failed
+        it, in order.
 
-        After a failure the next address of the same member that is up comes first, then another member, and
-        when everyone who is up has been tried, whoever is left. Returns a Lease; raises NobodyReachable when
-        all have been tried or there is nobody. """
+        After a failure the next address of the same member that is up comes first, then another member, and when
+        everyone who is up has been tried, whoever is left. Returns a Lease; raises NobodyReachable when all have been
+        tried or there is nobody.
+        """
         address = None
         if not tried:
             member = self._policy.choose(())
@@ -298,8 +301,8 @@ class Pool(object):
                 self._turn(address, True)
 
     def report_failure(self, address, error, by_probe=False):
-        """A connect or a probe of `address` failed; `error` says how, in a few words. Local faults are not
-        reported here."""
+        """A connect or a probe of `address` failed; `error` says how, in a few words. Local faults are not reported
+        here."""
         if not self._knows(address):
             return
         address.failed += 1
@@ -364,9 +367,10 @@ class _Server(object):
 def merge_groups(groups):
     """Join groups that name one server: those that share an endpoint, or the same name and port.
 
-    `groups` are (name or None, [endpoint, ...]); the result is a sorted list of the same form, where no endpoint
-    stands twice. So a server that is reached from a static entry and from a ring is one. Of several names the first
-    in the alphabet is kept. """
+    `groups` are (name or None, [endpoint, ...]); the result is a sorted list of the same form, where no endpoint stands
+    twice. So a server that is reached from a static entry and from a ring is one. Of several names the first in the
+    alphabet is kept.
+    """
     owner = {}
     for name, endpoints in groups:
         server = _Server(name, endpoints)

@@ -3,8 +3,8 @@
 By prometheus_client, which is the extra `sidelb[metrics]`, and imported when HTTP starts. The names follow what
 HAProxy's exporter has taught people, and https://prometheus.io/docs/practices/naming/.
 
-Counters have the label `address` beside `member`: an address keeps its identity when look-ups regroup servers, so
-its counters never go back, as the sum of a member's would whenever one of its addresses leaves.
+Counters have the label `address` beside `member`: an address keeps its identity when look-ups regroup servers, so its
+counters never go back, as the sum of a member's would whenever one of its addresses leaves.
 """
 from __future__ import absolute_import, division, print_function
 

@@ -7,8 +7,8 @@ import socket
 def notify(state, environ):
     """Send `state`, lines like READY=1, to the service manager that started us; without one do nothing.
 
-    An address that begins with @ is an abstract one, unix(7). A manager that does not read is no reason to wait
-    or to fail.
+    An address that begins with @ is an abstract one, unix(7). A manager that does not read is no reason to wait or to
+    fail.
     """
     address = environ.get('NOTIFY_SOCKET', '')
     if address[:1] not in ('/', '@'):

@@ -1,7 +1,8 @@
 """Policies: each chooses a member out of those that may be chosen. No I/O, no clock; chance is passed in.
 
-A policy is told by `update(members)` who may be chosen (sorted, in stable order), asked by `choose(excluded)`
-for the next one, or None, and told by `recount(member)` that the member's `active` has changed. """
+A policy is told by `update(members)` who may be chosen (sorted, in stable order), asked by `choose(excluded)` for the
+next one, or None, and told by `recount(member)` that the member's `active` has changed.
+"""
 from __future__ import absolute_import, division, print_function
 
 import bisect
@@ -14,9 +15,9 @@ from .errors import SettingsError
 class RoundRobin(object):
     """Each member in turn.
 
-    It remembers whom it chose last by that member's place in the order, not by an index: the turn stays even
-    while members come and go. It begins at random, for a thousand sidecars must not all begin with the same
-    server. """
+    It remembers whom it chose last by that member's place in the order, not by an index: the turn stays even while
+    members come and go. It begins at random, for a thousand sidecars must not all begin with the same server.
+    """
 
     def __init__(self, random):
         self._random = random
@@ -48,9 +49,10 @@ class RoundRobin(object):
 class LeastConnections(object):
     """The member with the fewest active sessions; among equals whoever has waited longest.
 
-    A heap in which each change of a count adds an entry and outdates the member's former one: choosing costs
-    the same with ten members as with a thousand. Outdated entries are passed over when they surface, and
-    swept out when they are the majority. """
+    A heap in which each change of a count adds an entry and outdates the member's former one: choosing costs the same
+    with ten members as with a thousand. Outdated entries are passed over when they surface, and swept out when they are
+    the majority.
+    """
 
     def __init__(self, random):
         self._random = random

@@ -1,7 +1,8 @@
 """Active health checks: one probe function for each protocol, and the prober that runs them.
 
-Rise and fall are the pool's (`Pool.report_success`, `Pool.report_failure`), because failed connects of
-clients count as well. """
+Rise and fall are the pool's (`Pool.report_success`, `Pool.report_failure`), because failed connects of clients count as
+well.
+"""
 from __future__ import absolute_import, division, print_function
 
 import binascii
@@ -38,18 +39,16 @@ def probe_tcp(address, timeout):
 
 
 def probe_udp(address, timeout):
-    """Is the port open? A refusal (ICMP) says no; silence says nothing against it. Raises as `probe_tcp`
-    does.
+    """Is the port open? A refusal (ICMP) says no; silence says nothing against it. Raises as `probe_tcp` does.
 
-    What is sent is one line break: an empty datagram is dropped on some ways, and taken for an end by some
-    servers. """
+    What is sent is one line break: an empty datagram is dropped on some ways, and taken for an end by some servers.
+    """
     exchange_datagram(address, b'\n', timeout)
 
 
 def probe_dns(address, timeout):
-    """Does a DNS server answer? It is asked for the name servers of the root, which any server has a word on:
-    any answer but
-    SERVFAIL passes, a refusal to serve us included. Raises as `probe_tcp` does."""
+    """Does a DNS server answer? It is asked for the name servers of the root, which any server has a word on: any
+    answer but SERVFAIL passes, a refusal to serve us included. Raises as `probe_tcp` does."""
     identity = os.urandom(2)
     query = identity + struct.pack('!HHHHHBHH', 0x0100, 1, 0, 0, 0, 0, 2, 1)       # RFC 1035, 4.1: recursion, . NS IN
     reply = exchange_datagram(address, query, timeout)
@@ -73,8 +72,7 @@ def probe_expecting(payload, expected):
 
 
 def probe_named(check):
-    """The probe function for a value of the setting `check`: a name, or a pair (bytes to send, beginning of
-    the reply)."""
+    """The probe function for a value of the setting `check`: a name, or a pair (bytes to send, beginning of the reply)."""
     probes = {'tcp': probe_tcp, 'udp': probe_udp, 'dns': probe_dns}
     return probes[check] if check in probes else probe_expecting(*check)
 
@@ -208,9 +206,8 @@ class Prober(object):
 
 
 class Parole(object):
-    """Stands in for the prober when nothing is to be sent (check=off): an address that clients found dead
-    gets another chance
-    after `interval` seconds. The next failure takes it out again."""
+    """Stands in for the prober when nothing is to be sent (check=off): an address that clients found dead gets another
+    chance after `interval` seconds. The next failure takes it out again."""
 
     def __init__(self, pool, interval):
         self._pool = pool

@@ -12,7 +12,7 @@ from collections import namedtuple
 import gevent
 
 from . import compat
-from .members import endpoint_text
+from .endpoints import canonical_ip, endpoint_text
 
 FOUND, EMPTY, FAILED = 'found', 'empty', 'failed'
 
@@ -41,16 +41,6 @@ def empty(reason, names=()):
 
 def failed(reason):
     return Answer(FAILED, (), None, (), reason)
-
-
-def canonical_ip(text):
-    """`text` as inet_ntop prints it, or None when it is no IP address."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return socket.inet_ntop(family, socket.inet_pton(family, text))
-        except (EnvironmentError, ValueError, TypeError):
-            pass
-    return None
 
 
 def retry_delay(failures, shortest, longest, random):
@@ -100,8 +90,8 @@ class _Silence(_Fault):
 class Resolver(object):
     """Asks the name servers in `resolv_conf` (a path, read again when it changes) or `servers`, [(ip, port)].
 
-    Each attempt at a server may take `attempt` seconds, one look-up `lifetime` in all. A server that was
-    silent is asked last for `demotion` seconds. `port` is that of the servers in resolv.conf.
+    Each attempt at a server may take `attempt` seconds, one look-up `lifetime` in all. A server that was silent is
+    asked last for `demotion` seconds. `port` is that of the servers in resolv.conf.
     """
 
     def __init__(self, servers=None, resolv_conf='/etc/resolv.conf', attempt=2.0, lifetime=5.0, demotion=30.0,
@@ -121,9 +111,8 @@ class Resolver(object):
     def addresses(self, name):
         """Look up both families at once: yields ('A', Answer) and ('AAAA', Answer), each when it is in.
 
-        `name` goes through the search list unless it ends with a dot; both answers are of the same candidate.
-        When a candidate that was right before can't be looked up, the search ends: the next one may be
-        someone else.
+        `name` goes through the search list unless it ends with a dot; both answers are of the same candidate. When a
+        candidate that was right before can't be looked up, the search ends: the next one may be someone else.
         """
         deadline = self._clock() + self._lifetime
         configuration = self._configuration()

@@ -1,8 +1,8 @@
 """Several instances with one listener (SO_REUSEPORT), and how one of them leaves without losing a client.
 
-The kernel gives each listening TCP socket of such a group a queue of its own and spreads new clients over them.
-Closing a socket resets whoever waits in its queue or is in the middle of the handshake, although the others could
-serve them (unless net.ipv4.tcp_migrate_req is 1, which came with Linux 5.14). So an instance leaves in steps:
+The kernel gives each listening TCP socket of such a group a queue of its own and spreads new clients over them. Closing
+a socket resets whoever waits in its queue or is in the middle of the handshake, although the others could serve them
+(unless net.ipv4.tcp_migrate_req is 1, which came with Linux 5.14). So an instance leaves in steps:
 
 1. `send_clients_to_others`: a program attached to the group hands new clients to another socket of it.
 2. For a moment it goes on accepting: handshakes that had begun end.

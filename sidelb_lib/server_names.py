@@ -11,7 +11,8 @@ from gevent.pool import Pool as Workers
 
 from . import compat
 from .grouping import FAILED, NO_PTR, RING_NAME, UNCONFIRMED, Naming, Why
-from .resolver import EMPTY, FOUND, canonical_ip, retry_delay
+from .endpoints import canonical_ip
+from .resolver import EMPTY, FOUND, retry_delay
 from .resolver import FAILED as LOOK_UP_FAILED
 from .resolver import failed as failed_answer
 
@@ -31,10 +32,10 @@ _NOTHING = _Entry(Naming((), None), 0, 0)
 class ServerNames(object):
     """The names of addresses, for all sources of a service.
 
-    `mode` is 'confirmed' (a PTR name counts if its own A/AAAA records have the address), 'ptr' (it counts as
-    it is) or 'off' (nothing is asked). At most `at_once` addresses are looked up at the same time, each
-    question may take `timeout` seconds. What was learnt is kept for its TTL, not less than `shortest` and not
-    more than `longest` seconds; that there is no name, for `longest`.
+    `mode` is 'confirmed' (a PTR name counts if its own A/AAAA records have the address), 'ptr' (it counts as it is) or
+    'off' (nothing is asked). At most `at_once` addresses are looked up at the same time, each question may take
+    `timeout` seconds. What was learnt is kept for its TTL, not less than `shortest` and not more than `longest`
+    seconds; that there is no name, for `longest`.
 
     `observers` are called without arguments when the names of rings have changed.
     """
@@ -135,9 +136,8 @@ class ServerNames(object):
     def _confirmed(self, ip, names, ttl, former):
         """The _Entry of an IP with these PTR names, of which those count that resolve back to it.
 
-        A name that was confirmed before stays so while its own look-up fails: a name server's trouble must
-        not regroup servers. Names of a ring are not asked for: they are no server's name, whatever they
-        resolve to.
+        A name that was confirmed before stays so while its own look-up fails: a name server's trouble must not regroup
+        servers. Names of a ring are not asked for: they are no server's name, whatever they resolve to.
         """
         usable, uncertain, ttls = [], None, [ttl]
         asked = [name for name in names if name not in self.ring_names]

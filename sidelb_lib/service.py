@@ -16,11 +16,11 @@ from gevent.event import Event
 from . import __version__
 from .admin import DEFAULT_PATH, StatusServer, socket_paths
 from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
-from .endpoints import is_loopback, is_wildcard
+from .endpoints import endpoint_text, is_loopback, is_wildcard
 from .errors import BindError, SidelbError
 from .history import History
 from .logs import EventLog, LineWriter, timestamp
-from .members import Pool, endpoint_text
+from .members import Pool
 from .notify import notify
 from .policies import policy_named
 from .probes import Parole, Prober, probe_named
@@ -100,7 +100,8 @@ class Service(object):
     outside.
 
     `descriptor_limit` is the number of files that may be open, `status_sockets` the places to try for the status
-    socket. """
+    socket.
+    """
 
     def __init__(self, settings, log, descriptor_limit, status_sockets=(), clock=monotonic, chance=random.random,
                  hosts='/etc/hosts', resolv_conf='/etc/resolv.conf'):
@@ -247,8 +248,7 @@ class Service(object):
 
     def _affordable(self, key, most):
         """The setting `key`, or as much of it as the limit of open files allows: a session that was accepted but gets
-        no
-        descriptor towards its server would be reset, one that waits in the kernel's queue is merely late."""
+        no descriptor towards its server would be reset, one that waits in the kernel's queue is merely late."""
         wanted = getattr(self.settings, key) or most
         if wanted > most:
             self.log.warning('few_descriptors', '{key}={wanted} needs more open files than the limit allows: it is '
@@ -333,8 +333,7 @@ class Service(object):
         return True, 'ready: %d of %d servers up' % (up, known)
 
     def snapshot(self):
-        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations
-        seconds.
+        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations seconds.
 
         For the greenlets of those who ask: with many members it lets traffic pass in between.
         """

@@ -1,7 +1,7 @@
 """The settings: one table, and how arguments and the environment become the values in force.
 
-An argument beats the environment, which beats the default. Everything is checked before anything is started,
-and every mistake is listed in one go.
+An argument beats the environment, which beats the default. Everything is checked before anything is started, and every
+mistake is listed in one go.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -30,8 +30,8 @@ _DAY = 24 * 3600
 class Setting(namedtuple('Setting', 'key parse default meaning value proto many')):
     """One row. `default` is its text for people, `value` what is then in force.
 
-    `proto`: the only one that it is for, or None.
-    `many`: the text is a list with commas, `parse` reads one item, and the value is a tuple.
+    `proto`: the only one that it is for, or None. `many`: the text is a list with commas, `parse` reads one item, and
+    the value is a tuple.
     """
 
     __slots__ = ()

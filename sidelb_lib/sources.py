@@ -1,5 +1,4 @@
-"""Builds the sources of members out of settings. Imported after the listener accepts: this brings
-dnspython."""
+"""Builds the sources of members out of settings. Imported after the listener accepts: this brings dnspython."""
 from __future__ import absolute_import, division, print_function
 
 from .addresses import AddressBook
@@ -9,8 +8,8 @@ from .server_names import ServerNames
 
 
 def make_sources(settings, pool, log, clock, random, listener, hosts, resolv_conf):
-    """All sources that `settings` name, which share one resolver and one cache of server names. Their `run`
-    is the caller's."""
+    """All sources that `settings` name, which share one resolver and one cache of server names. Their `run` is the
+    caller's."""
     resolver = Resolver(settings.resolver, resolv_conf)
     names = ServerNames(resolver, settings.group, longest=settings.refresh, clock=clock)
     book = AddressBook(resolver, log, hosts, [listener])

@@ -1,5 +1,4 @@
-"""Renders a snapshot of the service (a plain dict, see `service.Service.snapshot`) for people and programs.
-Pure."""
+"""Renders a snapshot of the service (a plain dict, see `service.Service.snapshot`) for people and programs. Pure."""
 from __future__ import absolute_import, division, print_function
 
 import json

@@ -1,5 +1,4 @@
-"""TCP: accept, take a member, connect, relay, release. A greenlet for each connection, in straight-line
-code."""
+"""TCP: accept, take a member, connect, relay, release. A greenlet for each connection, in straight-line code."""
 from __future__ import absolute_import, division, print_function
 
 import errno
@@ -13,7 +12,7 @@ from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
 from .compat import SocketError, WOULD_BLOCK, accept
-from .connect import ConnectError, connect, set_stream_options
+from .connect import ConnectError, connect, keep_alive, send_without_delay
 from .durations import Durations
 from .errors import NobodyReachable
 from .relay import Relay, abort
@@ -41,7 +40,8 @@ class SessionCut(Exception):
 class Session(object):
     """One client connection. `address` and `relay` are None until a server has been reached."""
 
-    __slots__ = ('peer', 'greenlet', 'address', 'relay', 'opened', 'moved_before', 'half_closed_before', 'quiet_since')
+    __slots__ = ('peer', 'greenlet', 'address', 'relay', 'opened', 'moved_before', 'half_closed_before', 'quiet_since',
+                 'kept_alive')
 
     def __init__(self, peer, greenlet, now):
         self.peer = peer
@@ -52,6 +52,7 @@ class Session(object):
         self.moved_before = 0              # what the last sweep saw, see `TcpServer.sweep`
         self.half_closed_before = False
         self.quiet_since = now
+        self.kept_alive = False
 
 
 class TcpServer(StreamServer):
@@ -59,7 +60,8 @@ class TcpServer(StreamServer):
 
     `listener` is a bound, listening gevent socket (see `listen`); this object owns it from now on. `resources` is the
     relays' RelayResources. Time-outs are seconds, 0 for none. `max_connections` sessions are served at once; further
-    clients wait in the kernel's queue. `log_sessions` logs each connection at debug. """
+    clients wait in the kernel's queue. `log_sessions` logs each connection at debug.
+    """
 
     def __init__(self, listener, pool, resources, log, clock, max_connections, connect_timeout=3.0, idle_timeout=0,
                  half_close_timeout=300.0, on_down='keep', on_removed='keep', log_sessions=False):
@@ -100,8 +102,7 @@ class TcpServer(StreamServer):
         return True
 
     def do_read(self):
-        """gevent's hook: accept one client. Returns (bare socket, peer), or None when there is none to be had
-        now."""
+        """gevent's hook: accept one client. Returns (bare socket, peer), or None when there is none to be had now."""
         try:
             accepted = accept(self.socket)
         except SocketError as error:
@@ -118,15 +119,14 @@ class TcpServer(StreamServer):
         return accepted
 
     def do_handle(self, client, peer):
-        """gevent's hook, called by the hub: the session's greenlet starts at once and comes back here at its
-        first wait."""
+        """gevent's hook, called by the hub: the session's greenlet starts at once and comes back here at its first
+        wait."""
         worker = self._idle_workers.pop() if self._idle_workers else RawGreenlet(self._work, get_hub())
         worker.switch(client, peer)
 
     def _work(self, client, peer):
-        """A greenlet serves one connection after another: on Python 3.11 and newer each new one maps memory
-        for its frames, which
-        costs a fourteenth of a short connection."""
+        """A greenlet serves one connection after another: on Python 3.11 and newer each new one maps memory for its
+        frames, which costs a fourteenth of a short connection."""
         while True:
             self._serve(client, peer)
             if len(self._idle_workers) >= MOST_IDLE_WORKERS or not self.started:
@@ -135,9 +135,8 @@ class TcpServer(StreamServer):
             client, peer = get_hub().switch()
 
     def _pause(self, error):
-        """Out of descriptors or memory: clients wait in the kernel's queue. The listener stays readable, so
-        watching it would
-        spin."""
+        """Out of descriptors or memory: clients wait in the kernel's queue. The listener stays readable, so watching it
+        would spin."""
         if not self._short_of_resources:
             self._short_of_resources = True
             self._log.warning('accept_paused', 'clients wait: {error}; raise the limit of open files or lower '
@@ -153,8 +152,7 @@ class TcpServer(StreamServer):
     # --- one connection ---------------------------------------------------------------------------------------------
 
     def _serve(self, client, peer):
-        """The greenlet of one connection. It owns `client`, and nothing that goes wrong in it reaches anyone
-        else."""
+        """The greenlet of one connection. It owns `client`, and nothing that goes wrong in it reaches anyone else."""
         session = Session(peer, getcurrent(), self._clock())
         self.sessions.add(session)
         try:
@@ -179,8 +177,8 @@ class TcpServer(StreamServer):
                 self._all_ended.set()
 
     def _carry(self, session, client):
-        """Find a server for the session and relay until its end. What fails is tried elsewhere: the client
-        never notices."""
+        """Find a server for the session and relay until its end. What fails is tried elsewhere: the client never
+        notices."""
         deadline = session.opened + MOST_CONNECT_TIMEOUTS * self._connect_timeout
         if not self.members.members:
             self._wait_for_members()
@@ -202,8 +200,8 @@ class TcpServer(StreamServer):
         self._members_arrived.wait(self._connect_timeout)
 
     def _connect(self, address):
-        """A connected socket, or None when the attempt failed and another may be made. Reports to the pool
-        (passive health)."""
+        """A connected socket, or None when the attempt failed and another may be made. Reports to the pool (passive
+        health)."""
         began = self._clock()
         try:
             upstream = connect(address, self._connect_timeout)
@@ -225,7 +223,7 @@ class TcpServer(StreamServer):
         address.total += 1
         whole = False
         try:
-            set_stream_options(upstream)
+            send_without_delay(upstream)
             relay.run()
             whole = not relay.broken
         finally:
@@ -277,8 +275,8 @@ class TcpServer(StreamServer):
                 self.cut(session, reason)
 
     def watch_silence(self):
-        """Runs in a greenlet of its own: cuts sessions that stayed silent for too long, found by comparing
-        byte counters.
+        """Runs in a greenlet of its own: cuts sessions that stayed silent for too long, found by comparing byte
+        counters.
 
         So the time-outs cost the relay nothing, and act up to an eighth too late.
         """
@@ -288,12 +286,17 @@ class TcpServer(StreamServer):
             for position, session in enumerate(list(self.sessions)):
                 if position % 256 == 255:
                     gevent.sleep(0)       # let traffic pass
-                self._cut_if_silent(session, self._clock())
+                if session.relay is not None and session in self.sessions:
+                    self._keep_alive(session)
+                    self._cut_if_silent(session, session.relay, self._clock())
 
-    def _cut_if_silent(self, session, now):
-        relay = session.relay
-        if relay is None:
-            return
+    def _keep_alive(self, session):
+        """Only who lives to see a sweep needs it: those four system calls are 3 % of a short connection."""
+        if not session.kept_alive:
+            keep_alive(session.relay.outbound.sink)
+            session.kept_alive = True
+
+    def _cut_if_silent(self, session, relay, now):
         if (relay.moved, relay.half_closed) != (session.moved_before, session.half_closed_before):
             session.moved_before, session.half_closed_before = relay.moved, relay.half_closed
             session.quiet_since = now
@@ -307,8 +310,7 @@ class TcpServer(StreamServer):
             self.cut(session, 'idle')
 
     def drain(self, seconds):
-        """Serve who waits in the accept queue, close the listener, let sessions end for `seconds`, then cut
-        the rest.
+        """Serve who waits in the accept queue, close the listener, let sessions end for `seconds`, then cut the rest.
 
         Returns how many were cut.
         """
@@ -391,7 +393,8 @@ def listen(host, port, family, reuse_port=False):
             # [::] means IPv6 alone, as everywhere in SideLB: what an address says does not depend on
             # bindv6only.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        set_stream_options(listener)
+        send_without_delay(listener)
+        keep_alive(listener)
         if reuse_port:
             sharing.share(listener)
         listener.bind((host, port))

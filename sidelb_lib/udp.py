@@ -1,12 +1,12 @@
 """UDP: clients' datagrams are read in the hub, and each goes to its session's connected socket at once.
 
 gevent's DatagramServer as it comes reads 8,192 bytes at most and spawns a greenlet for each datagram, which loses their
-order. Here the listener is read until it is empty, 64 datagrams at a time; nothing on that way can wait, so no client waits
-for another. Replies are carried by the greenlets of udp_sessions.
+order. Here the listener is read until it is empty, 64 datagrams at a time; nothing on that way can wait, so no client
+waits for another. Replies are carried by the greenlets of udp_sessions.
 
-A wildcard listener must answer from the address that the client sent to. It reads with IP_PKTINFO and opens, for each local
-address that somebody uses, a second socket bound to that address, which the kernel prefers from then on (udp_fronts): the
-costly call is needed for the first datagram to an address, not for each.
+A wildcard listener must answer from the address that the client sent to. It reads with IP_PKTINFO and opens, for each
+local address that somebody uses, a second socket bound to that address, which the kernel prefers from then on
+(udp_fronts): the costly call is needed for the first datagram to an address, not for each.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -27,8 +27,8 @@ SETTLING_SECONDS = 0.05            # what another core is handing to a socket ha
 class UdpServer(DatagramServer):
     """Carries each client's datagrams to a member of `pool`, and the replies back.
 
-    `listener` is a bound gevent socket (see `udp_fronts.listen`); this object owns it. What the other settings mean is told
-    by SessionTable.
+    `listener` is a bound gevent socket (see `udp_fronts.listen`); this object owns it. What the other settings mean is
+    told by SessionTable.
     """
 
     def __init__(self, listener, pool, log, clock, max_sessions, session_timeout=60.0, responses=0,

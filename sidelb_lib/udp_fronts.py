@@ -19,8 +19,8 @@ WILDCARDS = ('0.0.0.0', '::')
 class LocalFronts(object):
     """The sockets beside a wildcard listener, one bound to each local address that clients have sent to.
 
-    The kernel prefers them to the wildcard from then on, and replies leave with their address. `read(socket, (local,))` is
-    called in the hub when one is readable. This object owns the sockets; it does not own `listener`.
+    The kernel prefers them to the wildcard from then on, and replies leave with their address. `read(socket, (local,))`
+    is called in the hub when one is readable. This object owns the sockets; it does not own `listener`.
     """
 
     def __init__(self, listener, family, port, read, log):
@@ -76,9 +76,9 @@ def raise_receive_buffer(sock):
 def listen(host, port, family, reuse_port=False, beside_wildcard=False):
     """A bound gevent UDP socket. The caller owns it. Raises SocketError.
 
-    Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it
-    refuses a second instance of this program, and lets its own further sockets (`beside_wildcard`) in. With
-    `reuse_port` other sockets of the same user that have it, too, may be bound beside it.
+    Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it refuses a second
+    instance of this program, and lets its own further sockets (`beside_wildcard`) in. With `reuse_port` other sockets
+    of the same user that have it, too, may be bound beside it.
     """
     listener = gevent.socket.socket(family, socket.SOCK_DGRAM)
     try:

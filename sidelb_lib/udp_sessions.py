@@ -13,7 +13,7 @@ from gevent import get_hub, getcurrent
 from gevent.event import Event
 from gevent.hub import RawGreenlet
 
-from .compat import READ, SocketError, WOULD_BLOCK, new_socket
+from .compat import READ, SocketError, WOULD_BLOCK, new_socket, switch_of
 from .connect import LOCAL_FAULTS
 from .endpoints import endpoint_text
 from .errors import NobodyReachable
@@ -68,9 +68,9 @@ class Session(object):
 class SessionTable(object):
     """All sessions, and what becomes of them.
 
-    It owns the upstream sockets, and none of the fronts. `most` sessions at once: then the one idle for longest makes room
-    for a new client. With `responses`, a session ends when so many replies have come for each datagram; else, and at the
-    latest, after `timeout` seconds without a datagram either way, when `watch_silence` runs.
+    It owns the upstream sockets, and none of the fronts. `most` sessions at once: then the one idle for longest makes
+    room for a new client. With `responses`, a session ends when so many replies have come for each datagram; else, and
+    at the latest, after `timeout` seconds without a datagram either way, when `watch_silence` runs.
     """
 
     def __init__(self, pool, log, clock, most, timeout, responses, on_down, on_removed, log_sessions):
@@ -250,7 +250,7 @@ class SessionTable(object):
 
         Whoever switches to it hands it its session: the watcher of the session's socket, or `_rouse`.
         """
-        wait = get_hub().switch
+        wait = switch_of(get_hub())
         while True:
             self._carry_replies(session, wait)
             if len(self._idle_workers) >= MOST_IDLE_WORKERS:
@@ -350,8 +350,8 @@ class SessionTable(object):
     def _make_room(self):
         """End the session that has been idle longest.
 
-        Candidates are found a sixteenth of the table at a time, so that a flood of unknown sources costs the same for each
-        datagram however large the table is.
+        Candidates are found a sixteenth of the table at a time, so that a flood of unknown sources costs the same for
+        each datagram however large the table is.
         """
         while True:
             if not self._longest_idle:

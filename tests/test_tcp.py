@@ -532,13 +532,13 @@ def test_nagle_is_off_and_keepalive_is_on_towards_both_sides(balancer, echo, mon
     real = relay_module.Relay
     monkeypatch.setattr('sidelb_lib.tcp.Relay', lambda client, upstream, resources: (
         pairs.append((client, upstream)), real(client, upstream, resources))[1])
-    one = balancer()
+    one = balancer(idle_timeout=2)          # the server's side gets it when idle sessions are looked for, here after 250 ms
     one.use(echo('A').endpoint)
     client = one.connect()
     assert exchange(client) == 'A'
     for sock in pairs[0]:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        wait_until('no keepalive', lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
     client.close()
 
