@@ -210,9 +210,12 @@ def ask(path, request):
 
 
 def first_that_listens(paths):
-    """The first of `paths` where somebody listens whom we may ask, else the first."""
+    """The first of `paths` where somebody listens whom we may ask and believe, else the first.
+
+    Anybody may make a socket in /tmp: only one of root's or our own is believed.
+    """
     for path in paths:
-        if not _connect_code(path):
+        if not _connect_code(path) and os.lstat(path).st_uid in (0, os.getuid()):
             return path
     return paths[0]
 

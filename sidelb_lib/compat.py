@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import re
+import select
 import socket
 import struct
 import sys
@@ -33,6 +34,16 @@ def switch_of(hub):
     gevent's looks for a hook first that only gevent's Greenlets have, 0.1 to 0.4 us of 0.6 to 1.
     """
     return RawGreenlet.switch.__get__(hub)
+
+
+def poll(poller, milliseconds):
+    """`poller.poll`, and nothing ready when a signal comes: Python 2 raises then."""
+    try:
+        return poller.poll(milliseconds)
+    except select.error as error:
+        if error.args[0] != errno.EINTR:
+            raise
+        return []
 
 
 def find_monotonic():

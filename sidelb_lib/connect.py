@@ -8,11 +8,14 @@ import socket
 
 from gevent import get_hub, getcurrent, monkey
 
-from .compat import READ, WRITE, SocketError, new_socket
+from .compat import READ, WRITE, SocketError, new_socket, poll
 from .errors import SidelbError
 
+#: Faults of this host that pass.
+OUT_OF_RESOURCES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+
 #: Faults of this host. They say nothing about the server, which is never marked down for them.
-LOCAL_FAULTS = frozenset([errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+LOCAL_FAULTS = OUT_OF_RESOURCES | frozenset([errno.EADDRNOTAVAIL])
 
 #: Where Linux begins to hand out local ports, see ip(7), ip_local_port_range.
 FIRST_EPHEMERAL_PORT = 32768
@@ -20,6 +23,9 @@ FIRST_EPHEMERAL_PORT = 32768
 #: Seconds of silence before the first keepalive, between two, and how many may stay unanswered, see tcp(7). A
 #: peer that vanished from an idle connection is found out within two minutes, by the kernel's own defaults after two hours.
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
+
+#: The kernel doubles it, for its own bookkeeping, and bounds it by net.core.rmem_max and wmem_max, see socket(7).
+LOCAL_BUFFER_BYTES = 512 * 1024
 
 
 class ConnectError(SidelbError):
@@ -91,9 +97,9 @@ def wait_for(sock, event, seconds):
 
 def is_ready(sock, event):
     """Is `sock` ready for `event` at this moment? Never waits."""
-    poll = monkey.get_original('select', 'poll')()
-    poll.register(sock.fileno(), select.POLLIN if event == READ else select.POLLOUT)
-    return bool(poll.poll(0))
+    poller = monkey.get_original('select', 'poll')()
+    poller.register(sock.fileno(), select.POLLIN if event == READ else select.POLLOUT)
+    return bool(poll(poller, 0))
 
 
 def connected_to_itself(sock, address):
@@ -107,6 +113,15 @@ def connected_to_itself(sock, address):
 def send_without_delay(sock):
     """No Nagle delay. An accepted socket inherits it from its listener on Linux."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def bound_buffers(sock):
+    """For clients on this host, where the kernel's buffers of several MiB only push bytes out of the processor's cache.
+
+    With this and a pipe of half a MiB (relay) a stream is faster by a tenth to a fifth. An accepted socket inherits it.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
 
 
 def keep_alive(sock):

@@ -11,7 +11,7 @@ import time
 import gevent
 from gevent import get_hub, monkey
 
-from .compat import WRITE, monotonic
+from .compat import WRITE, monotonic, poll
 
 LEVELS = ('debug', 'info', 'warning', 'error')
 
@@ -87,7 +87,9 @@ class EventLog(object):
                 self._write(self._format(now, level, event, text, folded))
         self._seen = {}
         self._window_end = self._steady_clock() + FOLD_SECONDS
-        self._window_timer = None
+        timer, self._window_timer = self._window_timer, None
+        if timer is not None and timer is not gevent.getcurrent():
+            timer.kill(block=False)          # an event was quicker than the timer: it would cut the next window short
 
 
 def timestamp(seconds):
@@ -141,7 +143,7 @@ class LineWriter(object):
 
     def _flush(self):
         """Write what can be written without blocking; come back when more can."""
-        while self._waiting and not self._broken and self._poll.poll(0):
+        while self._waiting and not self._broken and poll(self._poll, 0):
             self._write_some()
         if self._waiting and not self._broken:
             if self._watcher is None:
@@ -178,5 +180,5 @@ class LineWriter(object):
             self._watcher = None
         deadline = time.time() + seconds
         while self._waiting and not self._broken and time.time() < deadline:
-            if self._poll.poll(50):
+            if poll(self._poll, 50):
                 self._write_some()

@@ -21,6 +21,7 @@ from .connect import LOCAL_FAULTS, ConnectError, connect, wait_for
 
 QUICK_SECONDS = 1.0               # while a state may be changing the next probe comes within this time
 MOST_AT_ONCE = 64
+MOST_IN_A_ROW = 16                # of servers that answer at once; then others get their turn
 GATHER_SECONDS = 0.1              # probes that fall due within this time run together: waking up costs more than a probe
 
 
@@ -139,10 +140,18 @@ class Prober(object):
                 self._changed.wait(wait)
                 gevent.sleep(self._gather)
                 continue
+            self._greenlets.spawn(self._check_some)      # waits while MOST_AT_ONCE run
+            gevent.sleep(0)                              # it goes on until it has to wait for a server
+
+    def _check_some(self):
+        """Probe what is due, one after another. A greenlet for each would cost a tenth more, on Python 3.11 and newer."""
+        for _ in range(MOST_IN_A_ROW):
+            if not self._due or self._due[0][0] > self._clock():
+                return
             _, turn, address = heapq.heappop(self._due)
             if self._current.get(address) == turn:
                 self._current[address] = None
-                self._greenlets.spawn(self._check, address)
+                self._check(address)
 
     def probe_now(self):
         """Probe everyone as soon as may be (SIGHUP)."""
@@ -177,7 +186,7 @@ class Prober(object):
         return min(QUICK_SECONDS, self._interval)
 
     def _check(self, address):
-        """One probe of one address, in a greenlet of its own; then plan the next."""
+        """One probe of one address; then plan the next."""
         try:
             self._probe_once(address)
         except Exception as error:        # a fault of this host, or of ours: it says nothing about the server

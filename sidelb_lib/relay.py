@@ -25,7 +25,7 @@ from gevent import get_hub, getcurrent
 from .compat import READ, WRITE, SocketError, WOULD_BLOCK, close_descriptor, new_pipe, switch_of
 
 BUFFER_BYTES = 256 * 1024
-PIPE_BYTES = 1024 * 1024
+PIPE_BYTES = 512 * 1024            # one of 1 MiB is slower: more bytes under way than the processor's cache holds
 BULKY_READ = 32 * 1024             # a read of at least this much speaks for splice, a smaller one against it
 BULKY_READS = 16                   # so many more of the former than of the latter, and the direction gets a pipe
 

@@ -77,7 +77,8 @@ def status_paths(settings, environ):
 def listen_to_signals(service):
     """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP looks up and probes now.
 
-    gevent runs each handler in a greenlet; all it does is to set an event.
+    gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
+    fails.
     """
     gevent.signal_handler(signal.SIGTERM, service.request_stop)
     gevent.signal_handler(signal.SIGINT, service.request_stop)
@@ -239,7 +240,8 @@ class Service(object):
             return udp.UdpServer(
                 listener, self.pool, self.log, self._clock,
                 max_sessions=self._affordable('max_sessions', self._budget.sessions),
-                session_timeout=settings.session_timeout, responses=settings.responses, **common)
+                session_timeout=settings.session_timeout, responses=settings.responses,
+                replies_vouch=settings.check in ('udp', 'off'), **common)
         return tcp.TcpServer(
             listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
             max_connections=self._affordable('max_connections', self._budget.connections),

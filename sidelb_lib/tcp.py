@@ -12,8 +12,9 @@ from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
 from .compat import SocketError, WOULD_BLOCK, accept
-from .connect import ConnectError, connect, keep_alive, send_without_delay
+from .connect import OUT_OF_RESOURCES, ConnectError, bound_buffers, connect, keep_alive, send_without_delay
 from .durations import Durations
+from .endpoints import is_loopback, is_wildcard
 from .errors import NobodyReachable
 from .relay import Relay, abort
 from . import reuse_port as sharing
@@ -21,7 +22,6 @@ from . import reuse_port as sharing
 BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
 
 #: accept(2) when this host is short of something: wait, then go on.
-OUT_OF_RESOURCES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 ACCEPT_PAUSE = 0.1                # seconds
 
 #: A client is kept waiting for a server so many times `connect_timeout` in all, however many servers there
@@ -221,6 +221,8 @@ class TcpServer(StreamServer):
         session.address = address
         session.relay = relay
         address.total += 1
+        if self._on_removed == 'close' and address.member.departing:       # it left while we connected
+            self.cut(session, 'the server has left')
         whole = False
         try:
             send_without_delay(upstream)
@@ -395,6 +397,8 @@ def listen(host, port, family, reuse_port=False):
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         send_without_delay(listener)
         keep_alive(listener)
+        if is_loopback(host) and not is_wildcard(host):
+            bound_buffers(listener)
         if reuse_port:
             sharing.share(listener)
         listener.bind((host, port))

@@ -31,11 +31,11 @@ class UdpServer(DatagramServer):
     told by SessionTable.
     """
 
-    def __init__(self, listener, pool, log, clock, max_sessions, session_timeout=60.0, responses=0,
+    def __init__(self, listener, pool, log, clock, max_sessions, session_timeout=60.0, responses=0, replies_vouch=True,
                  on_down='keep', on_removed='keep', log_sessions=False):
         DatagramServer.__init__(self, listener, handle=self._unused)
-        self.table = SessionTable(pool, log, clock, max_sessions, session_timeout, responses, on_down, on_removed,
-                                  log_sessions)
+        self.table = SessionTable(pool, log, clock, max_sessions, session_timeout, responses, replies_vouch,
+                                  on_down, on_removed, log_sessions)
         self._log = log
         self._clock = clock
         self._local_fronts = None          # of a wildcard listener

@@ -7,6 +7,7 @@ import gevent
 from gevent import get_hub
 
 from .compat import READ, SocketError, ask_for_destination, bare_socket
+from .connect import OUT_OF_RESOURCES
 from . import reuse_port as sharing
 
 RECEIVE_BUFFER_BYTES = 8 << 20
@@ -49,7 +50,8 @@ class LocalFronts(object):
         except EnvironmentError as error:
             self._log.warning('no_local_socket', 'replies from {local} may have another address of this host: {error}',
                               local=local, error=error.strerror or str(error))
-            self._fronts[local] = self._listener, None
+            if error.errno not in OUT_OF_RESOURCES:       # else it is tried again at the next datagram
+                self._fronts[local] = self._listener, None
             return
         watcher = get_hub().loop.io(front.fileno(), READ)
         watcher.start(self._read, front, (local,))

@@ -70,10 +70,12 @@ class SessionTable(object):
 
     It owns the upstream sockets, and none of the fronts. `most` sessions at once: then the one idle for longest makes
     room for a new client. With `responses`, a session ends when so many replies have come for each datagram; else, and
-    at the latest, after `timeout` seconds without a datagram either way, when `watch_silence` runs.
+    at the latest, after `timeout` seconds without a datagram either way, when `watch_silence` runs. `replies_vouch`:
+    any reply shows that its server is well, which is not so where probes want a certain one.
     """
 
-    def __init__(self, pool, log, clock, most, timeout, responses, on_down, on_removed, log_sessions):
+    def __init__(self, pool, log, clock, most, timeout, responses, replies_vouch, on_down, on_removed,
+                 log_sessions):
         self.by_key = {}                   # client address, or, beside a wildcard, client and local address -> Session
         self.members = pool
         self.most = most
@@ -86,6 +88,7 @@ class SessionTable(object):
         self._clock = clock
         self._timeout = timeout
         self._responses = responses
+        self._replies_vouch = replies_vouch
         self._on_down = on_down
         self._on_removed = on_removed
         self._log_sessions = log_sessions
@@ -139,7 +142,9 @@ class SessionTable(object):
                       address=str(session.address))
         else:
             self._refused(session, error)
-            if self._send_once_more(session, data):
+            if session.ended:                 # on_down=close: the client begins anew
+                self.forward(session.key, session.client, session.front, data)
+            elif self._send_once_more(session, data):
                 session.sent(data)
 
     def _send_once_more(self, session, data):
@@ -175,9 +180,10 @@ class SessionTable(object):
         except NobodyReachable as error:
             self.drop('no_server', 'a datagram of a new client was dropped: {error}', error=error)
             return None
-        session = self.by_key[key] = Session(key, client, front, self._clock())
+        session = Session(key, client, front, self._clock())
         session.greenlet = self._idle_workers.pop() if self._idle_workers else RawGreenlet(self._work, get_hub())
         self._attach(session, lease, upstream)
+        self.by_key[key] = session
         self.opened += 1
         return session
 
@@ -190,13 +196,14 @@ class SessionTable(object):
             return
         session.watcher.stop()
         session.upstream.close()
+        self._credit(session)
         session.lease.end()
         self._attach(session, lease, upstream)
         self.retries += 1
 
     def _find_server(self, tried):
         """(lease, socket connected to its address). The caller owns both. Raises NobodyReachable."""
-        while len(tried) <= MOST_ATTEMPTS:
+        for _ in range(MOST_ATTEMPTS):
             lease = self.members.take(tried)
             upstream = None
             try:
@@ -282,7 +289,7 @@ class SessionTable(object):
 
     def _carry_reply(self, session, data):
         address = session.lease.address
-        if address.streak or not address.up:
+        if self._replies_vouch and (address.streak or not address.up):
             self.members.report_success(address)
         session.unanswered = None
         session.last_used = self._clock()
@@ -307,14 +314,19 @@ class SessionTable(object):
     # --- ends -------------------------------------------------------------------------------------------------------
 
     def end(self, session):
-        """End a session, from any greenlet or the hub. Its own greenlet closes its socket."""
+        """End a session, from any greenlet or the hub.
+
+        Its socket is closed at once: what follows may need the descriptor. Its own greenlet does that by itself.
+        """
         if self.by_key.get(session.key) is not session:
             return
         del self.by_key[session.key]
         session.ended = True
         self._account(session)
         session.lease.end()
-        if session.greenlet is not None and session.greenlet is not getcurrent():
+        if session.greenlet is not getcurrent():
+            session.watcher.stop()
+            session.upstream.close()
             self._loop.run_callback(self._rouse, session)
         if not self.by_key:
             self._all_ended.set()
@@ -323,9 +335,13 @@ class SessionTable(object):
         if session.greenlet is not None:       # else it has noticed the end by itself
             session.greenlet.switch(session)
 
-    def _account(self, session):
+    def _credit(self, session):
+        """Count what the session has carried for its server, of which it takes leave."""
         session.address.sent += session.bytes_sent
         session.address.received += session.bytes_received
+        session.bytes_sent = session.bytes_received = 0
+
+    def _account(self, session):
         self._ended_datagrams[0] += session.datagrams_sent
         self._ended_datagrams[1] += session.datagrams_received
         if self._log_sessions:
@@ -333,6 +349,7 @@ class SessionTable(object):
                             client=endpoint_text(*session.client[:2]), address=str(session.address),
                             member=session.address.member.name, bytes_out=session.bytes_sent,
                             bytes_in=session.bytes_received)
+        self._credit(session)
 
     def end_all(self):
         """Returns how many it were."""
@@ -385,7 +402,10 @@ class SessionTable(object):
             self._review_is_due = True
             self._loop.run_callback(self._review)
         elif event in ('down', 'removed'):
-            close = (self._on_down if event == 'down' else self._on_removed) == 'close'
+            if event == 'down':
+                close = self._on_down == 'close' and not subject.member.up
+            else:
+                close = self._on_removed == 'close'
             for session in [session for session in self.by_key.values() if session.address is subject]:
                 session.stale = True
                 if close:

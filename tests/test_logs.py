@@ -83,6 +83,23 @@ def test_what_was_folded_is_summed_up_even_when_nothing_else_is_said(lines, cloc
     wait_until('no summary came', lambda: any('and 2 more like it' in line for line in lines))
 
 
+def test_a_flood_is_folded_as_well_in_the_windows_that_follow(lines, clock, monkeypatch):
+    timers = []
+
+    def spawn_later(seconds, function):
+        timers.append(gevent.spawn(gevent.sleep, 1000))
+        return timers[-1]
+    monkeypatch.setattr('sidelb_lib.logs.gevent.spawn_later', spawn_later)
+    log = EventLog(lines.append, clock=clock, steady_clock=clock)
+    for _ in range(300):
+        log.info('a', 'again')
+        clock.now += 1                       # five minutes
+    assert len(lines) == 5 * 5 + 4
+    gevent.sleep(0)
+    assert sum(not timer.dead for timer in timers) == 1, 'timers of windows that are over go on'
+    timers[-1].kill()
+
+
 def test_debug_lines_are_never_folded(lines, clock):
     log = EventLog(lines.append, level='debug', clock=clock, steady_clock=clock)
     for _ in range(50):

@@ -11,6 +11,7 @@ import socket
 
 import gevent
 import pytest
+from gevent.event import Event
 from gevent.server import StreamServer
 
 from sidelb_lib import relay as relay_module
@@ -391,6 +392,23 @@ def test_by_default_sessions_of_a_server_that_went_down_or_left_go_on(balancer, 
     assert len(one.pool.departing) == 1
     client.close()
     wait_until('it was never forgotten', lambda: not one.pool.departing)
+
+
+def test_on_removed_close_ends_the_session_of_a_server_that_left_while_it_was_connected_to(balancer, echo, monkeypatch):
+    one = balancer(on_removed='close')
+    one.use(echo('A').endpoint)
+    go_on = Event()
+
+    def slow_connect(address, timeout):
+        go_on.wait(SECONDS)
+        return connect(address, timeout)
+    monkeypatch.setattr('sidelb_lib.tcp.connect', slow_connect)
+    client = one.connect()
+    wait_until('nobody connects', lambda: one.pool.members[0].active)
+    one.use()
+    go_on.set()
+    assert end_of(client) == 'reset'
+    assert not one.pool.departing
 
 
 def test_on_removed_close_ends_the_sessions_of_a_server_that_left(balancer, echo):

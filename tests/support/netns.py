@@ -52,9 +52,6 @@ class NetworkNamespace(object):
         # The kernel makes an IPv6 address' route a moment later; until then connecting to it is 'unreachable'.
         wait_until('no route to %s' % address, lambda: 'local' in _ip('-n', self.name, 'route', 'get', address))
 
-    def remove_address(self, address):
-        _ip('-n', self.name, 'address', 'del', address + ('/128' if ':' in address else '/32'), 'dev', 'lo')
-
     def command(self, command):
         """The command line that runs `command` (a list) inside."""
         return ['ip', 'netns', 'exec', self.name] + list(command)
