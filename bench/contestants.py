@@ -17,12 +17,13 @@ SPLICE_CONNECTIONS = 1000    # HAProxy reserves descriptors for pipes too, in pr
 
 # protocol: tcp or udp; members: a list of (ip, port); mode: round-robin or least-connections;
 # check: seconds between two probes of a member, or None; responses: datagrams that end a UDP session, or 0;
-# ring: None, or (name, port, resolver's 'ip:port') instead of the members, for who can discover them
-Job = collections.namedtuple('Job', 'protocol members mode check responses ring')
+# ring: None, or (name, port) instead of the members, for who can discover them; resolver: 'ip:port' of the name server to
+# ask for names, or None for the machine's own
+Job = collections.namedtuple('Job', 'protocol members mode check responses ring resolver')
 
 
-def job(members, protocol='tcp', mode='round-robin', check=None, responses=0, ring=None):
-    return Job(protocol, members, mode, check, responses, ring)
+def job(members, protocol='tcp', mode='round-robin', check=None, responses=0, ring=None, resolver=None):
+    return Job(protocol, members, mode, check, responses, ring, resolver)
 
 
 class Direct(object):
@@ -61,10 +62,10 @@ class Sidelb(object):
     def command(self, listener, wanted, directory):
         argv = [self._python, self._program, text(listener)]
         if wanted.ring:
-            name, port, resolver = wanted.ring
-            argv += ['ring_domain={0}:{1}'.format(name, port), 'resolver=' + resolver]
+            argv.append('ring_domain={0}:{1}'.format(*wanted.ring))
         else:
             argv += [text(member) for member in wanted.members]
+        argv += ['resolver=' + wanted.resolver] if wanted.resolver else []
         argv += ['proto=' + wanted.protocol, 'mode=' + wanted.mode, 'status_socket=off', 'log_level=warning']
         argv += ['check=tcp', 'check_interval={0}s'.format(wanted.check)] if wanted.check else ['check=off']
         if wanted.responses:

@@ -157,7 +157,7 @@ def test_sidelb_is_started_as_a_user_would():
 
 
 def test_sidelb_finds_a_ring_by_name_and_probes_it():
-    wanted = bench.contestants.job([], check=5, ring=('db.bench.test', 7000, '127.0.0.1:53'))
+    wanted = bench.contestants.job([], check=5, ring=('db.bench.test', 7000), resolver='127.0.0.1:53')
     command = bench.contestants.Sidelb('python3', '/x/sidelb.py').command(('127.0.0.1', 5), wanted, None)
     assert {'ring_domain=db.bench.test:7000', 'resolver=127.0.0.1:53', 'check_interval=5s'} <= set(command)
 
