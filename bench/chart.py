@@ -41,12 +41,14 @@ def svg(results, scenarios):
 
 
 def legend(results):
-    """A coloured square and a name for each contestant."""
+    """A coloured square and a name for each contestant that has bars."""
     parts, left = [], 16
     for name, title in results['contestants'].items():
-        parts.append('<rect x="{0}" y="36" width="10" height="10" fill="{1}"/>'.format(left, colour(name)))
+        if name not in COLOURS:
+            continue
+        parts.append('<rect x="{0}" y="36" width="10" height="10" fill="{1}"/>'.format(left, COLOURS[name]))
         parts.append(text(left + 14, 45, title, 'small'))
-        left += 30 + 6 * len(title)
+        left += 30 + 5.5 * len(title)
     return parts
 
 
@@ -61,15 +63,11 @@ def group(scenario, metric, found, top):
         low, middle, high = (LEFT + max(0, value) * scale
                              for value in (summary.low, summary.median, summary.high))
         parts.append('<rect x="{0}" y="{1}" width="{2:.1f}" height="{3}" fill="{4}"/>'.format(
-            LEFT, y, middle - LEFT, ROW - 3, colour(who)))
+            LEFT, y, middle - LEFT, ROW - 3, COLOURS[who]))
         parts.append('<path class="whisker" d="M{0:.1f} {2}H{1:.1f}"/>'.format(low, high, y + ROW // 2 - 1))
         label = '{0}  {1}'.format(bench.report.number(summary.median), who)
         parts.append(text(high + 6, y + 10, label, 'small'))
     return parts
-
-
-def colour(name):
-    return COLOURS.get(name, '#888888')
 
 
 def text(left, base, words, kind=''):
