@@ -2,9 +2,8 @@
 from __future__ import absolute_import, division, print_function
 
 import errno
-import socket
 
-from .endpoints import canonical_ip, endpoint_text
+from .endpoints import canonical_ip, endpoint_text, is_local
 from .resolver import FOUND, empty, found
 
 _MOST_HOSTS_BYTES = 1 << 20
@@ -24,18 +23,6 @@ def addresses_in_hosts(text, name):
             if ip and ip not in ips:
                 ips.append(ip)
     return ips
-
-
-def is_local(ip):
-    """Is `ip` an address of this machine? Only those can be bound."""
-    sock = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.bind((ip, 0))
-        return True
-    except EnvironmentError:
-        return False
-    finally:
-        sock.close()
 
 
 def is_own_listener(endpoint, listeners, is_local=is_local):

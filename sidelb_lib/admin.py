@@ -243,13 +243,15 @@ def print_status(paths, as_json, watch, stdout):
     """Print the status of each instance, and of those with one listener also the sum; once or for ever (`watch`).
 
     Returns the exit code. Of several instances some may be missing, which is said in their place. Raises SidelbError
-    when the only one is, or all are.
+    when the only one is, or all are, at the beginning: `watch` goes on through restarts.
     """
+    shown = False
     while True:
         answers = [_snapshot_or_error(path) for path in paths]
         snapshots = [answer for answer in answers if not isinstance(answer, SidelbError)]
-        if not snapshots:
+        if not snapshots and not shown:
             raise answers[0]
+        shown = True
         if as_json:
             text = '\n'.join(_shown(answer, _error_object, status.to_json) for answer in answers)
         else:

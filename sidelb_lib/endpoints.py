@@ -128,3 +128,15 @@ def is_one_host(ip):
     if ':' in ip:
         return ip != '::' and not ip.startswith('ff')
     return not (ip.startswith('0.') or 224 <= int(ip.split('.')[0]) <= 239 or ip == '255.255.255.255')
+
+
+def is_local(ip):
+    """Is `ip` an address of this machine? Only those can be bound."""
+    sock = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind((ip, 0))
+        return True
+    except EnvironmentError:
+        return False
+    finally:
+        sock.close()

@@ -11,7 +11,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 
 CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
-INSTALL = "pip install 'sidelb[metrics]'"
+INSTALL = 'pip install prometheus_client'
 
 SLICE = 32            # samples between two pauses
 

@@ -60,8 +60,8 @@ def _list_setting(key, parse, default, meaning):
 TABLE = (
     _setting_without_default(
         'listener', parse_listener, '-',
-        'where clients connect, ip:port or [ipv6]:port; the first bare argument. Port 0: any free one, which '
-        'the log tells'),
+        'where clients connect, ip:port or [ipv6]:port; the first bare argument (with listener= all bare ones are '
+        'servers). [::] is IPv6 alone. Port 0: any free one, which the log tells'),
     _list_setting(
         'ring_domain', parse_ring_domain, '-',
         'host:port; looked up and refreshed, every address a server. May be given more than once'),
@@ -333,7 +333,8 @@ def _would_meet(listener, host, port):
         return False
     if host == 'localhost':
         return own_host in ('127.0.0.1', '::1') or is_wildcard(own_host)
-    return host == own_host or is_wildcard(own_host) and is_loopback(host)
+    same_family = (':' in own_host) == (':' in host)            # a wildcard listens for its own family alone
+    return host == own_host or is_wildcard(own_host) and is_loopback(host) and same_family
 
 
 # --- texts ---

@@ -79,9 +79,10 @@ def _head(snapshot):
         title = '%d instances on %s, %s, together: %s' % (
             snapshot['instances'], snapshot['listener'], snapshot['proto'], health)
     else:
-        title = 'SideLB %s on %s, %s, %s: %s, %s for %s' % (
+        since = ', up' if snapshot['state'] == 'draining' else ' for'
+        title = 'SideLB %s on %s, %s, %s: %s, %s%s %s' % (
             snapshot['version'], snapshot['listener'], snapshot['proto'], snapshot['mode'], health, snapshot['state'],
-            duration_text(snapshot['uptime']))
+            since, duration_text(snapshot['uptime']))
     return [title, _counts(snapshot['proto'], snapshot['connections'])]
 
 

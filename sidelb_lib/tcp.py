@@ -185,11 +185,11 @@ class TcpServer(StreamServer):
         tried = []
         while True:
             with self.members.take(tried) as address:
+                self.retries += bool(tried)
                 upstream = self._connect(address)
                 if upstream is not None:
                     return self._relay(session, client, upstream, address)
             tried.append(address)
-            self.retries += 1
             gevent.sleep(0)               # many that fail at once must not hold up the others
             if self._clock() > deadline:
                 raise NobodyReachable('no server could be reached in time')

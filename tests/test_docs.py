@@ -277,7 +277,7 @@ def events_in_the_code():
     for path in glob.glob(os.path.join(PROJECT, 'sidelb_lib', '*.py')):
         for node in ast.walk(ast.parse(text_of(path))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                method = 'warning' if node.func.attr == 'drop' else node.func.attr
+                method = 'warning' if node.func.attr in ('drop', '_tell_once') else node.func.attr
                 for event in texts(node.args[0]) if method in LOGGING else []:
                     events[event].add(method)
             elif isinstance(node, ast.Tuple) and len(node.elts) == 3:         # (level, event, template)

@@ -13,8 +13,11 @@ import time
 import pytest
 
 from .support.clients import connect, how_it_ends, read_all, read_line
+from .support.netns import NetworkNamespace
 from .support.places import bound_socket
-from .support.program import Sidelb, run_sidelb
+from .support.processes import Process
+from .support.program import COMMAND, Sidelb, clean_environ, run_sidelb
+from .support.requirements import need_namespaces
 from .support.servers import Server, running, servers_on
 from .support.waiting import wait_until
 
@@ -54,6 +57,16 @@ def test_a_listener_that_is_taken_is_one_line_and_exit_code_1(server):
     assert finished.returncode == 1
     assert finished.stderr == 'sidelb: cannot listen on %s: %s\n' % (address, os.strerror(errno.EADDRINUSE))
     assert finished.stdout == ''
+
+
+def test_a_wildcard_and_an_address_of_this_host_on_one_port_are_a_loop():
+    need_namespaces()
+    with NetworkNamespace(['10.0.0.1']) as namespace:
+        finished = run_sidelb('0.0.0.0:5432', '10.0.0.1:5432', namespace=namespace)
+        assert (finished.returncode, finished.stdout) == (1, '')
+        assert '10.0.0.1:5432 is an address of this host' in finished.stderr
+        with Sidelb('10.0.0.2:5432', listener='0.0.0.0:5432', namespace=namespace):
+            pass
 
 
 def test_bad_settings_bind_nothing_and_exit_with_2():
@@ -335,3 +348,16 @@ def test_members_that_hold_sessions_are_shown_while_they_leave(server):
                 name = read_line(client)
                 active = [member['active'] for member in sidelb.status()['members']]
                 assert sorted(active) == [0, 1] and name in 'AB'
+
+
+def test_watching_the_status_goes_on_through_a_restart(server, tmpdir):
+    path = str(tmpdir.join('status.sock'))
+    environ = {'SIDELB_STATUS_SOCKET': path}
+    with Sidelb(server, environ=environ) as first:
+        watch = Process(COMMAND + ['status', '--watch', '--json', '--socket=' + path], environ=clean_environ())
+        with watch:
+            watch.wait_for_output('"serving"|"state"')
+            first.end_at_once()
+            watch.wait_for_output('is SideLB running')
+            with Sidelb(server, 'mode=least-connections', environ=environ):
+                watch.wait_for_output('least-connections')

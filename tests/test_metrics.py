@@ -241,7 +241,7 @@ def test_without_the_library_the_answer_is_the_command_that_installs_it(tmpdir):
     with Server('A') as server, Sidelb(server, 'http=127.0.0.1:0', environ={'PYTHONPATH': str(tmpdir)}) as sidelb:
         port = int(sidelb.wait_for_log(r'at http://127\.0\.0\.1:(\d+)/').group(1))
         assert fetch(('127.0.0.1', port)) == (
-            501, 'text/plain; charset=utf-8', "metrics need prometheus_client: pip install 'sidelb[metrics]'\n")
+            501, 'text/plain; charset=utf-8', "metrics need prometheus_client: pip install prometheus_client\n")
         assert fetch(('127.0.0.1', port), '/liveness')[0] == 200
 
 

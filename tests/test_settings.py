@@ -399,7 +399,6 @@ def test_the_same_host_on_two_ports_is_two_servers():
     '127.0.0.1:1 127.0.0.1:1',
     '0.0.0.0:1 127.0.0.1:1',
     '0.0.0.0:1 127.9.9.9:1',
-    '[::]:1 127.0.0.1:1',
     '[::]:1 [::1]:1',
     '127.0.0.1:1 localhost:1',
     '0.0.0.0:1 localhost:1',
@@ -412,7 +411,7 @@ def test_a_listener_that_is_a_server(line):
 
 @pytest.mark.parametrize('line', [
     '127.0.0.1:1 127.0.0.1:2', '127.0.0.1:1 127.0.0.2:1', '0.0.0.0:1 10.0.0.1:1', '127.0.0.2:1 localhost:1',
-    '127.0.0.1:0 127.0.0.1:1', '127.0.0.1:1 ring_domain=db.example.com:1'])
+    '127.0.0.1:0 127.0.0.1:1', '[::]:1 127.0.0.1:1', '0.0.0.0:1 [::1]:1', '127.0.0.1:1 ring_domain=db.example.com:1'])
 def test_no_loop(line):
     parse(line)
 
