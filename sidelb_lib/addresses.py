@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 
-from .endpoints import canonical_ip, endpoint_text, is_local
+from .endpoints import canonical_ip, endpoint_text, is_local, is_wildcard
 from .resolver import FOUND, empty, found
 
 _MOST_HOSTS_BYTES = 1 << 20
@@ -33,10 +33,9 @@ def is_own_listener(endpoint, listeners, is_local=is_local):
     ip, port = endpoint
     for own_ip, own_port in listeners:
         if port == own_port:
-            wildcard = own_ip in ('0.0.0.0', '::')
-            if ip == own_ip or wildcard and (_is_loopback(ip) or is_local(ip)):
+            if ip == own_ip or is_wildcard(own_ip) and (_is_loopback(ip) or is_local(ip)):
                 return True
-            if ip in ('0.0.0.0', '::') and _is_loopback(own_ip):     # connects to loopback
+            if is_wildcard(ip) and _is_loopback(own_ip):     # connects to loopback
                 return True
     return False
 

@@ -31,7 +31,7 @@ def endpoint_text(host, port):
 def endpoint_key(endpoint):
     """Sorts endpoints in the order people expect: IPv4 before IPv6, by number, by port."""
     host, port = endpoint
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    family = family_of(host)
     return ':' in host, socket.inet_pton(family, host.split('%')[0]), port
 
 
@@ -114,6 +114,11 @@ def _parse_name(text):
     return text.lower()
 
 
+def family_of(ip):
+    """The address family of an IP, or of a name: that has no colon."""
+    return socket.AF_INET6 if ':' in ip else socket.AF_INET
+
+
 def is_loopback(host):
     """Does connecting to `host`, an IP, stay on this machine? The unspecified address does, too."""
     return host in ('::1', '::', '0.0.0.0') or host.startswith('127.') and bool(canonical_ip(host))
@@ -132,7 +137,7 @@ def is_one_host(ip):
 
 def is_local(ip):
     """Is `ip` an address of this machine? Only those can be bound."""
-    sock = socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(family_of(ip), socket.SOCK_DGRAM)
     try:
         sock.bind((ip, 0))
         return True

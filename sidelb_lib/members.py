@@ -5,9 +5,8 @@ method is one atomic step: two sessions never choose on the same stale count.
 """
 from __future__ import absolute_import, division, print_function
 
-import socket
 
-from .endpoints import endpoint_key, endpoint_text
+from .endpoints import endpoint_key, endpoint_text, family_of
 from .errors import NobodyReachable
 
 
@@ -26,7 +25,7 @@ class Address(object):
     def __init__(self, host, port, now):
         self.host = host
         self.port = port
-        self.family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        self.family = family_of(host)
         self.sockaddr = (host, port)
         self.member = None
         self.up = True            # until shown otherwise: a sidecar serves from its first moment

@@ -12,7 +12,7 @@ from collections import namedtuple
 import gevent
 
 from . import compat
-from .endpoints import canonical_ip, endpoint_text
+from .endpoints import canonical_ip, endpoint_text, family_of
 
 FOUND, EMPTY, FAILED = 'found', 'empty', 'failed'
 
@@ -210,7 +210,7 @@ class Resolver(object):
         """
         from . import dns_message
         malformed = None
-        sock = socket.socket(_family(server), socket.SOCK_DGRAM)
+        sock = socket.socket(family_of(server[0]), socket.SOCK_DGRAM)
         try:
             sock.connect(server)
             sock.send(query.to_wire())
@@ -228,7 +228,7 @@ class Resolver(object):
 
     def _by_tcp(self, server, query, deadline):
         from . import dns_message
-        sock = socket.socket(_family(server), socket.SOCK_STREAM)
+        sock = socket.socket(family_of(server[0]), socket.SOCK_STREAM)
         try:
             sock.settimeout(self._left(deadline))
             sock.connect(server)
@@ -283,10 +283,6 @@ def _signature(path):
     except EnvironmentError:
         return None
     return status.st_mtime, status.st_ctime, status.st_size, status.st_ino
-
-
-def _family(server):
-    return socket.AF_INET6 if ':' in server[0] else socket.AF_INET
 
 
 def _answer(reply):

@@ -16,7 +16,7 @@ from gevent.event import Event
 from . import __version__
 from .admin import DEFAULT_PATH, StatusServer, socket_paths
 from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
-from .endpoints import endpoint_text, is_local, is_loopback, is_wildcard
+from .endpoints import endpoint_text, family_of, is_local, is_loopback, is_wildcard
 from .errors import BindError, SidelbError
 from .history import History
 from .logs import EventLog, LineWriter, timestamp
@@ -199,10 +199,9 @@ class Service(object):
     def _bind(self):
         host, port = self.settings.listener
         self._refuse_loops(host, port)
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
         try:
             listen = udp_fronts.listen if self.settings.proto == 'udp' else tcp.listen
-            return listen(host, port, family, self.settings.reuse_port)
+            return listen(host, port, family_of(host), self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
 
@@ -210,7 +209,7 @@ class Service(object):
         """A wildcard has every address of this host, which only the host itself can tell. Raises BindError."""
         addresses = [address for backend in self.settings.backends for address in backend.addresses]
         for ip, its_port in addresses if is_wildcard(host) else []:
-            if its_port == port and (':' in ip) == (':' in host) and is_local(ip):
+            if its_port == port and family_of(ip) == family_of(host) and is_local(ip):
                 raise BindError('%s is an address of this host, and so the listener %s itself, a loop: name the address '
                                 'of the server' % (endpoint_text(ip, its_port), endpoint_text(host, port)))
 
@@ -225,8 +224,7 @@ class Service(object):
                             'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
                                 where, gevent.__version__, port or 8404))
         try:
-            family = socket.AF_INET6 if ':' in host else socket.AF_INET
-            return tcp.listen(host, port, family, self.settings.reuse_port)
+            return tcp.listen(host, port, family_of(host), self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
 

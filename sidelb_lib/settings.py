@@ -8,7 +8,7 @@ from __future__ import absolute_import, division, print_function
 import re
 from collections import namedtuple
 
-from .endpoints import endpoint_text, is_loopback, is_wildcard
+from .endpoints import endpoint_text, family_of, is_loopback, is_wildcard
 from .errors import SettingsError
 from .values import (
     duration, number, one_of, one_of_or_off, parse_backend, parse_check, parse_http, parse_listener,
@@ -333,7 +333,7 @@ def _would_meet(listener, host, port):
         return False
     if host == 'localhost':
         return own_host in ('127.0.0.1', '::1') or is_wildcard(own_host)
-    same_family = (':' in own_host) == (':' in host)            # a wildcard listens for its own family alone
+    same_family = family_of(own_host) == family_of(host)            # a wildcard listens for its own family alone
     return host == own_host or is_wildcard(own_host) and is_loopback(host) and same_family
 
 

@@ -15,7 +15,8 @@ from gevent.server import DatagramServer
 
 from .compat import READ, SocketError, WOULD_BLOCK, bare_socket, receive_with_destination
 from .connect import wait_for
-from .udp_fronts import WILDCARDS, LocalFronts
+from .endpoints import is_wildcard
+from .udp_fronts import LocalFronts
 from .udp_sessions import MOST_BYTES, SessionTable
 from . import reuse_port as sharing
 
@@ -47,7 +48,7 @@ class UdpServer(DatagramServer):
     def init_socket(self):
         DatagramServer.init_socket(self)
         self.socket = bare_socket(self.socket)
-        if self.address[0] in WILDCARDS:
+        if is_wildcard(self.address[0]):
             self._local_fronts = LocalFronts(self.socket, self.family, self.address[1], self._read_front, self._log)
 
     def _do_read(self):

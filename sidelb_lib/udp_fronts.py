@@ -8,13 +8,13 @@ from gevent import get_hub
 
 from .compat import READ, SocketError, ask_for_destination, bare_socket
 from .connect import OUT_OF_RESOURCES
+from .endpoints import is_wildcard
 from . import reuse_port as sharing
 
 RECEIVE_BUFFER_BYTES = 8 << 20
 MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
 
 SO_RCVBUFFORCE = 33                # socket(7)
-WILDCARDS = ('0.0.0.0', '::')
 
 
 class LocalFronts(object):
@@ -86,7 +86,7 @@ def listen(host, port, family, reuse_port=False, beside_wildcard=False):
     try:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if host in WILDCARDS:
+        if is_wildcard(host):
             ask_for_destination(listener)
         if beside_wildcard:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +94,7 @@ def listen(host, port, family, reuse_port=False, beside_wildcard=False):
             sharing.share(listener)
         raise_receive_buffer(listener)
         listener.bind((host, port))
-        if host in WILDCARDS:
+        if is_wildcard(host):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except BaseException:
         listener.close()

@@ -17,7 +17,7 @@ from sidelb_lib.settings import parse
 
 from .support.clients import connect, read_all
 from .support.processes import Process, run
-from .support.program import COMMAND, NO_RESOLVER, PROJECT, Sidelb, clean_environ
+from .support.program import COMMAND, NO_RESOLVER, PROJECT, Sidelb, clean_environ, install_program
 from .support.requirements import find_program, need, need_program
 from .support.servers import Server
 from .support.waiting import wait_until
@@ -53,10 +53,7 @@ def seconds_to_drain():
 @pytest.fixture
 def path_with_sidelb(tmpdir):
     """A PATH on which `sidelb` is this program."""
-    script = tmpdir.mkdir('bin').join('sidelb')
-    script.write('#!/bin/sh\nexec %s "$@"\n' % ' '.join(COMMAND))
-    script.chmod(0o755)
-    return '%s:%s' % (script.dirname, os.environ['PATH'])
+    return install_program(str(tmpdir.mkdir('bin')))
 
 
 # --- sd_notify -------------------------------------------------------------------------------------------------------

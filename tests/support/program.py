@@ -26,6 +26,15 @@ def run_sidelb(*arguments, **options):
     return run(COMMAND + [str(argument) for argument in arguments], **options)
 
 
+def install_program(directory):
+    """Make `sidelb` this program, for a PATH that begins with `directory`, which exists. Returns that PATH."""
+    path = os.path.join(directory, 'sidelb')
+    with open(path, 'w') as stream:
+        stream.write('#!/bin/sh\nexec %s "$@"\n' % ' '.join(COMMAND))
+    os.chmod(path, 0o755)
+    return '%s:%s' % (directory, os.environ['PATH'])
+
+
 def clean_environ(additions=None):
     """Our environment without what would configure SideLB or gevent, plus `additions`; None removes one."""
     environ = dict((name, value) for name, value in os.environ.items()

@@ -8,7 +8,7 @@ import tempfile
 
 from .netns import NetworkNamespace, entered
 from .processes import Process, run
-from .program import COMMAND, clean_environ
+from .program import clean_environ, install_program
 from .requirements import need_namespaces, need_program
 from .unbound import Unbound
 
@@ -39,7 +39,7 @@ class World(object):
             self.directory = self._make_directory()
             os.mkdir(os.path.join(self.directory, 'run'))
             os.mkdir(os.path.join(self.directory, 'bin'))
-            self._install_sidelb()
+            self._path = install_program(os.path.join(self.directory, 'bin'))
             self._enter(self._hold())
         except BaseException:
             self.__exit__(None, None, None)
@@ -60,12 +60,6 @@ class World(object):
         self._stack.append(_Cleanup(lambda: shutil.rmtree(directory)))
         return directory
 
-    def _install_sidelb(self):
-        path = os.path.join(self.directory, 'bin', 'sidelb')
-        with open(path, 'w') as stream:
-            stream.write('#!/bin/sh\nexec %s "$@"\n' % ' '.join(COMMAND))
-        os.chmod(path, 0o755)
-
     def _hold(self):
         """A process that holds the mounts, which are its own, for all others to join."""
         unshare, _, _ = self._programs
@@ -85,8 +79,7 @@ class World(object):
 
     @property
     def environ(self):
-        path = '%s:%s' % (os.path.join(self.directory, 'bin'), os.environ['PATH'])
-        return clean_environ({'PATH': path, 'HOME': self.directory})
+        return clean_environ({'PATH': self._path, 'HOME': self.directory})
 
     def run(self, shell_text, timeout=20.0):
         """Run a piece of shell to its end. Returns it as `processes.Finished`."""
