@@ -103,11 +103,11 @@ def run(arguments):
         return say('SideLB ' + __version__)
     chosen = understand(arguments)
     if chosen['demo']:
-        from sidelb_lib import demo
+        from sidelb_lib.demo import play as demo
         return demo.run(chosen['--keep'], sys.stdout)
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--check-config'])
-    from sidelb_lib import admin
+    from sidelb_lib.observe import status_socket as admin
     paths = chosen['--socket'] or [status_socket()]
     if chosen['status']:
         return admin.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
@@ -116,7 +116,7 @@ def run(arguments):
 
 
 def serve(arguments, only_check):
-    from sidelb_lib import settings
+    from sidelb_lib.config import settings
     try:
         effective = settings.parse(arguments, os.environ)
     except SettingsError:
@@ -130,7 +130,8 @@ def serve(arguments, only_check):
 
 def status_socket():
     """Where a running SideLB is asked, when no --socket says so."""
-    from sidelb_lib import admin, settings
+    from sidelb_lib.observe import status_socket as admin
+    from sidelb_lib.config import settings
     text = os.environ.get('SIDELB_STATUS_SOCKET', '').strip()
     if not text:
         return admin.first_that_listens(admin.socket_paths(os.environ, os.getuid()))
@@ -141,7 +142,7 @@ def status_socket():
 
 
 def help_text():
-    from sidelb_lib import settings
+    from sidelb_lib.config import settings
     title = 'SideLB %s, a sidecar load balancer for TCP and UDP.\n' % __version__
     return '\n'.join([title, USAGE, EXAMPLES, SETTINGS, settings.help_table()])
 
@@ -166,8 +167,8 @@ def understand(arguments):
 
 def refuse_unknown_options(arguments):
     """docopt takes the beginning of a long option for that option, and does not name an unknown one."""
-    from sidelb_lib import settings
-    from sidelb_lib.values import printable
+    from sidelb_lib.config import settings
+    from sidelb_lib.config.values import printable
     known = re.findall(r'(?<![\w-])--?[a-z][a-z-]*', USAGE)
     for option in options_of(arguments):
         if option in known:
@@ -191,7 +192,7 @@ def options_of(arguments):
 
 def explain(arguments):
     """What does not fit the usage, in one line: docopt only says that something does not."""
-    from sidelb_lib.values import printable
+    from sidelb_lib.config.values import printable
     command = ([argument for argument in arguments if argument in COMMANDS] + ['[--check-config]'])[0]
     usage = re.search('sidelb %s.*' % re.escape(command), USAGE).group()
     for argument in arguments:
@@ -203,7 +204,7 @@ def explain(arguments):
 
 def refuse_mistyped_command(arguments):
     """`sidelb statsu` is hardly meant as a listener."""
-    from sidelb_lib import settings
+    from sidelb_lib.config import settings
     if len(arguments) == 1:
         near = settings.nearest(arguments[0], ['status', 'demo', 'help', 'version'])
         if near:

@@ -14,18 +14,20 @@ import gevent
 from gevent.event import Event
 
 from . import __version__
-from .admin import DEFAULT_PATH, StatusServer, socket_paths
+from .observe.status_socket import DEFAULT_PATH, StatusServer, socket_paths
 from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
-from .endpoints import endpoint_text, family_of, is_local, is_loopback, is_wildcard
+from .net.endpoints import endpoint_text, family_of, is_local, is_loopback, is_wildcard
 from .errors import BindError, SidelbError
-from .history import History
-from .logs import EventLog, LineWriter, timestamp
-from .members import Pool
-from .notify import notify
-from .policies import policy_named
-from .probes import Parole, Prober, probe_named
-from .relay import RelayResources
-from . import tcp, udp, udp_fronts
+from .pool.history import History
+from .observe.logs import EventLog, LineWriter, timestamp
+from .pool.pool import Pool
+from .observe.systemd import notify
+from .policies.registry import policy_named
+from .checks.prober import Parole, Prober, probe_named
+from .tcp.relay import RelayResources
+from .tcp import server as tcp
+from .udp import server as udp
+from .udp import fronts as udp_fronts
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 MEMBERS_AT_ONCE = 16             # of a snapshot, between two pauses
@@ -230,7 +232,7 @@ class Service(object):
 
     def _start_http(self, listener):
         """Its modules are only loaded for those who want it, and after the balancer accepts."""
-        from .http import Application, HttpServer
+        from .observe.http import Application, HttpServer
         versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
         application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
                                   socket.gethostname())
@@ -298,7 +300,7 @@ class Service(object):
     def _start_discovery(self):
         """Build the sources and start their loops. Their modules bring dnspython, which takes longer to load than all
         else."""
-        from .sources import make_sources
+        from .discovery.sources import make_sources
         self.sources = make_sources(self.settings, self.pool, self.log, self._clock, self._chance,
                                     self.server.address[:2], self._hosts, self._resolv_conf)
         for source in self.sources:

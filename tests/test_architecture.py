@@ -1,78 +1,121 @@
-"""The table of modules in ARCHITECTURE.md is what the code does, and imports go in one direction."""
+"""Imports go down the floors of the house, by folder, as ARCHITECTURE.md tells them."""
 from __future__ import absolute_import, division, print_function
 
 import ast
-import glob
 import io
 import os
 import re
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARY = os.path.join(PROJECT, 'sidelb_lib')
+
+#: Room -> the rooms that its modules may import from: a folder, or a module that lies beside the folders. `errors`,
+#: `compat`, `durations` and `hub` are the ground floor, open to all; nobody imports upwards, and siblings meet in `service`.
+ROOMS = {
+    'compat': '',
+    'errors': '',
+    'durations': '',
+    'hub': '',
+    'net': '',
+    'policies': '',
+    'pool': 'net policies',
+    'resolver': 'net',
+    'checks': 'net',
+    'tcp': 'net',
+    'udp': 'net',
+    'observe': 'net',
+    'config': 'net policies.registry checks.registry',
+    'discovery': 'net pool.merging pool.pool resolver',
+    'service': 'net policies pool checks resolver discovery config tcp udp observe',
+    'demo': 'net config observe service',
+}
+GROUND = ('errors', 'compat', 'durations', 'hub')
 
 
 def modules():
-    """name -> names of the modules of sidelb_lib that it imports at its head, and those that it imports later."""
+    """{module below sidelb_lib, with dots: [(imported module, is it imported at the head?)]}."""
     found = {}
-    for path in glob.glob(os.path.join(PROJECT, 'sidelb_lib', '*.py')):
-        name = os.path.basename(path)[:-3]
-        if name != '__init__':
-            with io.open(path, encoding='utf-8') as source:
-                tree = ast.parse(source.read().encode('utf-8'))
-            found[name] = imports_of(tree)
+    for directory, _, names in os.walk(LIBRARY):
+        for name in names:
+            if name.endswith('.py'):
+                path = os.path.join(directory, name)
+                parts = os.path.relpath(path, LIBRARY)[:-3].split(os.sep)
+                found['.'.join(parts)] = list(imports_of(read(path), parts))
     return found
 
 
-def imports_of(tree):
-    at_head, anywhere = set(), set()
+def read(path):
+    with io.open(path, encoding='utf-8') as source:
+        return ast.parse(source.read().encode('utf-8'))
+
+
+def imports_of(tree, parts):
+    """What a module imports from sidelb_lib, as dotted names below it."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            names = [name for name in names if not name.startswith('__')]
-            anywhere.update(names)
-            if node in tree.body:
-                at_head.update(names)
-    return at_head, anywhere - at_head
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = parts[:-node.level] + (node.module.split('.') if node.module else [])
+            for alias in node.names:
+                whole = base + [alias.name]
+                if is_module(whole):
+                    yield '.'.join(whole), node in tree.body
+                elif base and is_module(base):
+                    yield '.'.join(base), node in tree.body
 
 
-def table():
-    """module -> names in the last column, as ARCHITECTURE.md has it."""
-    with io.open(os.path.join(PROJECT, 'ARCHITECTURE.md'), encoding='utf-8') as text:
-        rows = re.findall(r'^\| `(\w+)` \| .* \| (.*) \|$', text.read(), re.M)
-    return dict((str(name), set(str(word) for word in re.findall(r'\w+', names)) - set(['none'])) for name, names in rows)
+def is_module(parts):
+    return os.path.isfile(os.path.join(LIBRARY, *parts) + '.py')
 
 
-def test_the_table_of_modules_is_what_the_code_does():
-    real = dict((name, at_head | later) for name, (at_head, later) in modules().items())
-    documented = table()
-    assert sorted(documented) == sorted(real)
-    for name in real:
-        assert documented[name] == real[name], name
+def room_of(module):
+    return module.split('.')[0]
 
 
-def test_no_two_modules_import_each_other_however_indirectly():
-    graph = dict((name, at_head | later) for name, (at_head, later) in modules().items())
+def test_every_room_is_in_the_table():
+    assert sorted(set(room_of(name) for name in modules()) - set(['__init__'])) == sorted(ROOMS)
+
+
+def test_imports_stay_in_their_room_or_go_down_the_floors():
+    for module, imported in sorted(modules().items()):
+        room = room_of(module)
+        if room == '__init__':
+            continue
+        allowed = ROOMS[room].split()
+        for name, _ in imported:
+            assert (room_of(name) == room or name in GROUND or room_of(name) in allowed or name in allowed), (
+                '%s imports %s, which is not below it' % (module, name))
+
+
+def test_no_two_rooms_import_each_other_however_indirectly():
+    graph = dict((room, set(room_of(name) for name in words.split())) for room, words in ROOMS.items())
     done = set()
     while len(done) < len(graph):
-        ready = [name for name in graph if name not in done and graph[name] <= done]
+        ready = [room for room in graph if room not in done and graph[room] <= done]
         assert ready, 'a circle among %s' % sorted(set(graph) - done)
         done.update(ready)
 
 
-def test_working_modules_never_import_the_settings_or_the_service():
-    composers = set(['service', 'demo', 'sources'])
-    for name, (at_head, later) in modules().items():
-        if name not in composers:
-            assert not (at_head | later) & set(['settings', 'service']), name
+def test_no_two_modules_import_each_other_at_their_heads():
+    graph = dict((module, set(name for name, at_head in imported if at_head)) for module, imported in modules().items())
+    done = set()
+    while len(done) < len(graph):
+        ready = [module for module in graph if module not in done and graph[module] <= done]
+        assert ready, 'a circle among %s' % sorted(set(graph) - done)
+        done.update(ready)
 
 
-def test_discovery_and_probes_do_not_know_each_other():
-    graph = modules()
-    assert 'probes' not in graph['discovery'][0] and 'discovery' not in graph['probes'][0]
+def test_architecture_md_shows_every_file_of_the_library():
+    with io.open(os.path.join(PROJECT, 'ARCHITECTURE.md'), encoding='utf-8') as text:
+        tree = text.read()
+    for module in modules():
+        name = module.split('.')[-1]
+        if name != '__init__':
+            assert re.search(r'\b%s(\.py)?\b' % re.escape(name), tree), '%s is not in ARCHITECTURE.md' % module
 
 
 def test_only_compat_asks_for_a_version():
-    for path in glob.glob(os.path.join(PROJECT, 'sidelb_lib', '*.py')):
-        with io.open(path, encoding='utf-8') as source:
-            text = source.read()
-        if not path.endswith('compat.py'):
-            assert 'version_info' not in text and 'PY2' not in text, path
+    for directory, _, names in os.walk(LIBRARY):
+        for name in names:
+            if name.endswith('.py') and name != 'compat.py':
+                with io.open(os.path.join(directory, name), encoding='utf-8') as source:
+                    text = source.read()
+                assert 'version_info' not in text and 'PY2' not in text, name

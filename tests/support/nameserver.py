@@ -8,7 +8,7 @@ import dns.rcode
 import dns.rdatatype
 import gevent
 
-from sidelb_lib.zone import NameServer, Zone, reverse_name, truncated
+from sidelb_lib.demo.zone import NameServer, Zone, reverse_name, truncated
 
 
 class TestNameServer(NameServer):

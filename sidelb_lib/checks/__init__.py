@@ -1,0 +1,1 @@
+"""Health checks: what each protocol asks, and when."""

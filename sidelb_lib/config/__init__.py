@@ -1,0 +1,1 @@
+"""Settings: the table, where they come from, and every mistake at once."""

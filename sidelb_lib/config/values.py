@@ -1,0 +1,199 @@
+"""The kinds of values that settings have: from the text that a user writes, and back.
+
+A parser takes a text and returns the value, or raises ValueError with what is wrong and how to write it.
+"""
+from __future__ import absolute_import, division, print_function
+
+import binascii
+import re
+from collections import namedtuple
+
+from ..net.endpoints import canonical_ip, endpoint_text, is_one_host, parse_endpoint
+
+#: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
+_ON = ('on', 'true', 'yes')
+_OFF = ('off', 'false', 'no')
+
+_UNITS = {'s': 1, 'm': 60, 'h': 3600}
+_DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
+_EXCHANGE = re.compile(r'send:([0-9a-f]+),expect:([0-9a-f]+)\Z')
+
+_MOST_SOCKET_PATH = 107              # unix(7)
+_MOST_PROBE_BYTES = 1232             # goes through any network in one piece: DNS flag day 2020
+_MOST_SHOWN = 120                    # characters of what a user wrote
+
+#: One server of `backends`: its `addresses` ((ip, port), ...), or () and its `name` and `port`.
+Backend = namedtuple('Backend', 'addresses name port')
+
+#: A probe of `check`: the bytes to send, and those that the reply must begin with.
+Exchange = namedtuple('Exchange', 'send expect')
+
+
+def parse_listener(text):
+    """(ip, port) to bind; port 0 is any free one."""
+    host, colon, port = text.rpartition(':')
+    if host in ('', '*') and re.match(r'[0-9]{1,5}\Z', port):
+        raise ValueError('name the address, too: 127.0.0.1:%s for this machine only, 0.0.0.0:%s for all its '
+                         'networks' % (port, port))
+    host, port = parse_endpoint(text, least_port=0)
+    if not canonical_ip(host):
+        raise ValueError('a listener is an IP address, no name: write 127.0.0.1:%d' % port)
+    return host, port
+
+
+def parse_http(text):
+    """Like a listener, or None for `off`."""
+    return None if text.lower() in _OFF else parse_listener(text)
+
+
+def parse_ring_domain(text):
+    """(name, port)."""
+    name, port = parse_endpoint(text)
+    if canonical_ip(name):
+        raise ValueError('that is an address, no domain: use backends=%s' % endpoint_text(name, port))
+    return name, port
+
+
+def parse_backend(text):
+    """A Backend: one server by address, by several joined with `+`, or by name."""
+    if '+' in text:
+        return Backend(tuple(_parse_server_address(part.strip()) for part in text.split('+')), None, None)
+    host, port = parse_endpoint(text)
+    if canonical_ip(host):
+        return Backend((_server_address(host, port),), None, None)
+    return Backend((), host, port)
+
+
+def _parse_server_address(text):
+    host, port = parse_endpoint(text)
+    if not canonical_ip(host):
+        raise ValueError("'+' joins the addresses of one server; a name stands alone")
+    return _server_address(host, port)
+
+
+def _server_address(ip, port):
+    if not is_one_host(ip):
+        raise ValueError('%s is not the address of a server' % ip)
+    return ip, port
+
+
+def parse_resolver(text):
+    """(ip, port) of a name server."""
+    host, port = parse_endpoint(text, default_port=53)
+    if not canonical_ip(host):
+        raise ValueError('a resolver is an IP address, no name')
+    return _server_address(host, port)
+
+
+def one_of(*words):
+    """A parser of one of these words, in any case of letters."""
+    def parse_choice(text):
+        if text.lower() not in words:
+            raise ValueError('choose %s or %s' % (', '.join(words[:-1]), words[-1]))
+        return text.lower()
+    return parse_choice
+
+
+def one_of_or_off(*words):
+    """A parser of one of these words or of what means off, which it gives as 'off'."""
+    parse_choice = one_of(*(words + ('off',)))
+
+    def parse_choice_or_off(text):
+        return 'off' if text.lower() in _OFF else parse_choice(text)
+    return parse_choice_or_off
+
+
+def parse_switch(text):
+    """A bool."""
+    if text.lower() not in _ON + _OFF:
+        raise ValueError('choose on or off')
+    return text.lower() in _ON
+
+
+def parse_check(text):
+    """'tcp', 'udp', 'dns', 'off' or an Exchange."""
+    if not text.lower().startswith('send:'):
+        return one_of_or_off('tcp', 'udp', 'dns', 'send:HEX,expect:HEX')(text)
+    parts = _EXCHANGE.match(text.replace(' ', '').lower())
+    if not parts or any(len(part) % 2 for part in parts.groups()):
+        raise ValueError('write send:HEX,expect:HEX, with two hexadecimal digits for each byte')
+    exchange = Exchange(*[binascii.unhexlify(part) for part in parts.groups()])
+    if max(len(part) for part in exchange) > _MOST_PROBE_BYTES:
+        raise ValueError('a probe has at most %d bytes' % _MOST_PROBE_BYTES)
+    return exchange
+
+
+def duration(least, most):
+    """A parser of seconds from `least` to `most`; where 0 is allowed, `off` is 0."""
+    def parse_duration(text):
+        if not least and text.lower() in _OFF:
+            return 0.0
+        parts = _DURATION.match(text.lower())
+        if not parts:
+            raise ValueError('write a duration like 500ms, 5s, 2m or 1h')
+        amount, unit = float(parts.group(1)), parts.group(2) or 's'
+        seconds = amount / 1000 if unit == 'ms' else amount * _UNITS[unit]
+        if not least <= seconds <= most:
+            raise ValueError('must be %s to %s' % (duration_text(least), duration_text(most)))
+        return seconds
+    return parse_duration
+
+
+def number(least, most):
+    """A parser of a whole number from `least` to `most`."""
+    def parse_number(text):
+        if not re.match(r'[0-9]+\Z', text):
+            raise ValueError('write a whole number')
+        if len(text) > 12 or not least <= int(text) <= most:
+            raise ValueError('must be %d to %d' % (least, most))
+        return int(text)
+    return parse_number
+
+
+def parse_socket_path(text):
+    """A path, or None for `off`."""
+    if text.lower() in _OFF:
+        return None
+    if '\0' in text or len(text) > _MOST_SOCKET_PATH:
+        raise ValueError('the path of a socket has at most %d characters' % _MOST_SOCKET_PATH)
+    return text
+
+
+def value_text(value):
+    """A parsed value (not a list) as a user would write it, in printable ASCII."""
+    if value is None:
+        return 'off'
+    if isinstance(value, bool):
+        return 'on' if value else 'off'
+    if isinstance(value, float):
+        return duration_text(value)
+    if isinstance(value, Backend):
+        return '+'.join(endpoint_text(*address) for address in value.addresses or ((value.name, value.port),))
+    if isinstance(value, Exchange):
+        return 'send:%s,expect:%s' % tuple(str(binascii.hexlify(part).decode('ascii')) for part in value)
+    if isinstance(value, tuple):
+        return endpoint_text(*value)
+    return printable(str(value))
+
+
+def duration_text(seconds):
+    """`500ms`, `90s`, `5m`, `2h`: the largest unit in which it is a whole number, other than 1m."""
+    if 0 < seconds < 1:
+        return '%.12gms' % (seconds * 1000)
+    if seconds >= 3600 and seconds % 3600 == 0:
+        return '%dh' % (seconds // 3600)
+    if seconds >= 120 and seconds % 60 == 0:
+        return '%dm' % (seconds // 60)
+    return '%.12gs' % seconds if seconds else '0'
+
+
+def printable(text):
+    """`text` from outside, for a terminal or a log: all but printable ASCII is escaped, and it is cut."""
+    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:_MOST_SHOWN])
+    return shown + ('...' if len(text) > _MOST_SHOWN else '')
+
+
+def _escaped(code):
+    if 0xdc80 <= code <= 0xdcff:         # a byte that Python 3 could not decode: PEP 383
+        code -= 0xdc00
+    return '\\x%02x' % code if code < 256 else '\\u%04x' % code

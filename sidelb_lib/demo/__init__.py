@@ -1,0 +1,1 @@
+"""Name server, servers, clients and a real service in one process."""

@@ -1,0 +1,1 @@
+"""Where members come from: the sources, and how addresses are grouped into servers."""

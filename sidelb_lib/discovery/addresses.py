@@ -1,0 +1,111 @@
+"""The addresses of a name: from the hosts file, else from DNS, and never our own listener."""
+from __future__ import absolute_import, division, print_function
+
+import errno
+
+from ..net.endpoints import canonical_ip, endpoint_text, is_local, is_wildcard
+from ..resolver.client import FOUND, empty, found
+
+_MOST_HOSTS_BYTES = 1 << 20
+
+
+def addresses_in_hosts(text, name):
+    """All IPs that the text of a hosts(5) file gives `name`, in canonical text, in order."""
+    name = name.rstrip('.').lower()
+    text = text.lower()
+    if name not in text:              # the file may be long and is read at each refresh
+        return []
+    ips = []
+    for line in text.splitlines():
+        words = line.split('#')[0].split()
+        if name in (word.rstrip('.') for word in words[1:]):
+            ip = canonical_ip(words[0])
+            if ip and ip not in ips:
+                ips.append(ip)
+    return ips
+
+
+def is_own_listener(endpoint, listeners, is_local=is_local):
+    """Would a connection to `endpoint` come to one of our `listeners`? All are (ip, port).
+
+    A wildcard listener has every address of this machine; every loopback address counts, in both families.
+    """
+    ip, port = endpoint
+    for own_ip, own_port in listeners:
+        if port == own_port:
+            if ip == own_ip or is_wildcard(own_ip) and (_is_loopback(ip) or is_local(ip)):
+                return True
+            if is_wildcard(ip) and _is_loopback(own_ip):     # connects to loopback
+                return True
+    return False
+
+
+def _is_loopback(ip):
+    if ip.startswith('::ffff:') and '.' in ip:
+        ip = ip[7:]
+    return ip in ('::1', '::', '0.0.0.0') or ip.startswith('127.') and '.' in ip
+
+
+class AddressBook(object):
+    """Finds the addresses of names. `hosts` is the path of a hosts file, `listeners` our own: [(ip, port)].
+
+    One is enough for a service; it keeps nothing but what it has said in the log.
+    """
+
+    def __init__(self, resolver, log, hosts='/etc/hosts', listeners=()):
+        self._resolver = resolver
+        self._log = log
+        self._hosts = hosts
+        self._listeners = list(listeners)
+        self._told = set()
+
+    def answers(self, name, port):
+        """Yields ('A', Answer) and ('AAAA', Answer) for `name`, each as soon as it is known.
+
+        The hosts file is read each time. When it has addresses of the name besides our own listener, they are all.
+        """
+        ips = [ip for ip in self._from_hosts(name) if not self._is_own('the hosts file', name, ip, port)]
+        if ips:
+            yield 'A', found([ip for ip in ips if ':' not in ip], None, (name,))
+            yield 'AAAA', found([ip for ip in ips if ':' in ip], None, (name,))
+            return
+        for rdtype, answer in self._resolver.addresses(name):
+            yield rdtype, self._without_own(answer, name, port)
+
+    def _from_hosts(self, name):
+        if self._hosts is None:
+            return []
+        try:
+            with open(self._hosts, 'rb') as lines:
+                data = lines.read(_MOST_HOSTS_BYTES + 1)
+        except EnvironmentError as error:
+            if error.errno != errno.ENOENT:
+                self._tell_once('hosts_unreadable', '{path} cannot be read: {error}', path=self._hosts,
+                                error=error.strerror)
+            return []
+        if len(data) > _MOST_HOSTS_BYTES:
+            self._tell_once('hosts_too_long', 'only the first {bytes} bytes of {path} are used',
+                            path=self._hosts, bytes=_MOST_HOSTS_BYTES)
+            data = data[:data.rfind(b'\n', 0, _MOST_HOSTS_BYTES) + 1]
+        return addresses_in_hosts(data.decode('latin-1'), name)
+
+    def _without_own(self, answer, name, port):
+        if answer.kind != FOUND:
+            return answer
+        values = [ip for ip in answer.values if not self._is_own('DNS', name, ip, port)]
+        if not values:
+            return empty('nothing but our own listener', answer.names)
+        return answer._replace(values=tuple(values))
+
+    def _is_own(self, origin, name, ip, port):
+        if not is_own_listener((ip, port), self._listeners):
+            return False
+        self._tell_once('own_listener_skipped',
+                        '{origin} points {name} at our own listener ({address}): skipped', key=(origin, name),
+                        origin=origin, name=name, address=endpoint_text(ip, port))
+        return True
+
+    def _tell_once(self, event, template, key=None, **fields):
+        if (event, key) not in self._told:
+            self._told.add((event, key))
+            self._log.warning(event, template, **fields)

@@ -1,0 +1,38 @@
+"""Ending a TCP connection by a reset, and what of it has been delivered."""
+from __future__ import absolute_import, division, print_function
+
+import fcntl
+import socket
+import struct
+
+from ..compat import SocketError
+
+TCP_CLOSE = 7                      # the state of a socket whose connection is no more, netinet/tcp.h
+SIOCOUTQ = 0x5411                  # tcp(7): bytes in the send queue that the peer has not acknowledged
+
+
+def unacknowledged(sock):
+    """Bytes in the send queue of `sock` that its peer may still take; 0 also when it can't tell.
+
+    A socket that was reset keeps its count for ever, so its state is asked first (TCP_INFO, tcp(7)).
+    """
+    try:
+        if connection_is_gone(sock):
+            return 0
+        return struct.unpack('i', fcntl.ioctl(sock.fileno(), SIOCOUTQ, struct.pack('i', 0)))[0]
+    except EnvironmentError:
+        return 0
+
+
+def connection_is_gone(sock):
+    """Has the connection of `sock` been reset, or given up?"""
+    return ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)) == TCP_CLOSE
+
+
+def abort(sock):
+    """Make the coming `close` of `sock` a reset. A peer must not take an end that nobody asked for as a complete
+    answer."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    except SocketError:               # closed by the other side already
+        pass

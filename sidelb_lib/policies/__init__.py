@@ -1,0 +1,1 @@
+"""How a member is chosen out of those that may be. Pure."""

@@ -1,0 +1,386 @@
+"""The pool: which servers there are, how they do, and who of them takes the next session.
+
+The pool is the only mutable state that sessions share. Nothing in here does I/O or yields to another greenlet, so each
+method is one atomic step: two sessions never choose on the same stale count.
+"""
+from __future__ import absolute_import, division, print_function
+
+
+from ..net.endpoints import endpoint_key, endpoint_text, family_of
+from ..errors import NobodyReachable
+
+
+class Address(object):
+    """One IP and port of a member: what is known of its health, and what it has carried.
+
+    `since` is the time (of the pool's clock, in seconds) of the last change of `up`. `active`, `total`, `failed` count
+    sessions and failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts
+    live here and not in the member because addresses keep their identity when look-ups regroup them.
+    """
+
+    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'up', 'since', 'streak', 'changes',
+                 'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
+                 'received')
+
+    def __init__(self, host, port, now):
+        self.host = host
+        self.port = port
+        self.family = family_of(host)
+        self.sockaddr = (host, port)
+        self.member = None
+        self.up = True            # until shown otherwise: a sidecar serves from its first moment
+        self.since = now
+        self.streak = 0           # results in a row that speak against `up`
+        self.changes = 0
+        self.last_error = None
+        self.last_probe = None    # when, on the pool's clock
+        self.probe_seconds = None
+        self.active = 0
+        self.total = 0
+        self.failed = 0
+        self.failed_probes = 0    # those of `failed` that no client's session made
+        self.sent = 0
+        self.received = 0
+
+    def __str__(self):
+        return endpoint_text(self.host, self.port)
+
+    def __repr__(self):
+        return '<Address %s %s active=%d>' % (self, 'up' if self.up else 'down', self.active)
+
+
+class Member(object):
+    """One server: its addresses, and the number of sessions that they carry together.
+
+    `departing` members have left every source. They take nothing new and are forgotten when their last session ends.
+    """
+
+    __slots__ = ('name', 'order', 'addresses', 'active', 'departing')
+
+    def __init__(self, name, addresses, order=None):
+        self.name = name
+        self.order = order        # its place among members, see `group_order`
+        self.addresses = addresses
+        self.active = 0
+        self.departing = False
+
+    @property
+    def up(self):
+        return any(address.up for address in self.addresses)
+
+    def best_address(self, tried=()):
+        """The address to connect to: one that is up and not in `tried`, else any not in `tried`, else None.
+
+        Among equals the first, which is the order of `Pool.update`: IPv4 before IPv6.
+        """
+        fallback = None
+        for address in self.addresses:
+            if address not in tried:
+                if address.up:
+                    return address
+                fallback = fallback or address
+        return fallback
+
+    def __repr__(self):
+        state = 'departing' if self.departing else 'up' if self.up else 'down'
+        return '<Member %s %s active=%d %r>' % (self.name, state, self.active, self.addresses)
+
+
+class Lease(object):
+    """A session's hold on one address, counted from its making until `end()`. A context manager that ends itself."""
+
+    __slots__ = ('address', '_pool')
+
+    def __init__(self, pool, address):
+        self.address = address
+        self._pool = pool
+        address.active += 1
+        address.member.active += 1
+
+    def __enter__(self):
+        return self.address
+
+    def __exit__(self, *exception):
+        self.end()
+
+    def end(self):
+        self._pool.release(self.address)
+
+
+class Pool(object):
+    """All members, from every source.
+
+    `policy` chooses among members (see `policies`). `fall` results in a row turn an address down, `rise` turn it up.
+    `clock` gives seconds. `observers` are called as `observer(event, subject)` with one of
+
+    - `'added'`, Address: a new address; `'removed'`, Address: it has left every source;
+    - `'failed'`, Address: an attempt on it failed (a good moment for a probe);
+    - `'down'`, Address: it went down; `'up'`, Address: it came up;
+    - `'filled'`, Pool: there are members again after there were none.
+
+    An observer must neither block nor change the pool.
+    """
+
+    def __init__(self, policy, log, clock, fall=2, rise=2):
+        self.observers = []
+        self.members = []            # known to some source, in stable order
+        self.departing = []          # known to none any more, still with sessions
+        self._policy = policy
+        self._log = log
+        self._clock = clock
+        self._fall = fall
+        self._rise = rise
+        self._addresses = {}         # (host, port) -> Address, of `members` alone
+        self._sources = {}           # source -> its last groups
+        self._in_last_resort = False
+
+    def __repr__(self):
+        return '<Pool %r departing=%r>' % (self.members, self.departing)
+
+    @property
+    def healthy(self):
+        """Is at least one member up?"""
+        return any(member.up for member in self.members)
+
+    def addresses(self):
+        """Every address that some source knows, in stable order."""
+        return [address for member in self.members for address in member.addresses]
+
+    # --- which members there are ------------------------------------------------------------------------------------
+
+    def update(self, source, groups):
+        """Take the new answer of `source`: a list of (name or None, [(host, port), ...]), each one member as that
+        source sees it.
+
+        Mark and sweep: addresses that stay keep their identity, health and sessions; those that no source has any more
+        depart.
+        """
+        if self._sources.get(source) == groups:
+            return
+        self._sources[source] = groups
+        was_empty = not self.members
+        merged = merge_groups([group for answer in self._sources.values() for group in answer])
+        now = self._clock()
+        known, added = self._addresses, []
+        self._addresses = {}
+        for _, endpoints in merged:
+            for endpoint in endpoints:
+                address = known.pop(endpoint, None)
+                if address is None:
+                    address = self._returned(endpoint) or Address(endpoint[0], endpoint[1], now)
+                    added.append(address)
+                self._addresses[endpoint] = address
+        self._depart(known.values())
+        self.members = [self._member(group) for group in merged]
+        self._tell_policy()
+        for address in added:
+            self._notify('added', address)
+        for address in known.values():
+            self._notify('removed', address)
+        if was_empty and self.members:
+            self._notify('filled', self)
+
+    def _returned(self, endpoint):
+        """The address that was departing and is back in a source, or None."""
+        for member in self.departing:
+            for address in member.addresses:
+                if (address.host, address.port) == endpoint:
+                    member.addresses.remove(address)
+                    member.active -= address.active
+                    self._forget_if_idle(member)
+                    return address
+        return None
+
+    def _depart(self, addresses):
+        """Move addresses that no source has any more out of their members, into departing ones while they have
+        sessions."""
+        for address in addresses:
+            left = address.member
+            self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
+            if address.active:
+                member = Member(left.name, [address])
+                member.active = address.active
+                member.departing = True
+                address.member = member
+                self.departing.append(member)
+
+    def _member(self, group):
+        """The member for a merged group; an existing object is kept when nothing of it changes."""
+        name, endpoints = group
+        addresses = [self._addresses[endpoint] for endpoint in endpoints]
+        name = name or str(addresses[0])
+        former = addresses[0].member
+        if former and not former.departing and former.name == name and former.addresses == addresses:
+            return former
+        member = Member(name, addresses, group_order(group))
+        member.active = sum(address.active for address in addresses)
+        for address in addresses:
+            address.member = member
+        self._log.info('member_added', 'member {member}: {addresses}', member=name,
+                       addresses=', '.join(map(str, addresses)))
+        return member
+
+    def _forget_if_idle(self, member):
+        if not member.active and member in self.departing:
+            self.departing.remove(member)
+
+    # --- who takes the next session ---------------------------------------------------------------------------------
+
+    def take(self, tried=()):
+        """Choose an address for a session and count the session on it at once. `tried` are the addresses that failed
+        it, in order.
+
+        After a failure the next address of the same member that is up comes first, then another member, and when
+        everyone who is up has been tried, whoever is left. Returns a Lease; raises NobodyReachable when all have been
+        tried or there is nobody.
+        """
+        address = None
+        if not tried:
+            member = self._policy.choose(())
+            if member:
+                address = member.best_address()
+        else:
+            address = self._next_address(tried)
+        if address is None:
+            raise NobodyReachable('every server has been tried' if tried else 'no server is known')
+        lease = Lease(self, address)
+        self._policy.recount(address.member)
+        return lease
+
+    def _next_address(self, tried):
+        seen = set(tried)
+        sibling = tried[-1].member.best_address(seen)
+        if sibling and sibling.up and not sibling.member.departing:
+            return sibling
+        # Of those whom the policy knows, only a member that was tried can have nothing left to try.
+        exhausted = set(address.member for address in tried if not any(
+            other not in seen and (other.up or self._in_last_resort) for other in address.member.addresses))
+        member = self._policy.choose(exhausted)
+        if member:
+            return member.best_address(seen)
+        for member in self.members:
+            address = member.best_address(seen)
+            if address:
+                return address
+        return None
+
+    def release(self, address):
+        """A session on `address` has ended."""
+        member = address.member
+        address.active -= 1
+        member.active -= 1
+        if member.departing:
+            self._forget_if_idle(member)
+        else:
+            self._policy.recount(member)
+
+    def _tell_policy(self):
+        """Give the policy the members that are up; when there is none, all of them as a last resort."""
+        eligible = [member for member in self.members if member.up]
+        last_resort = not eligible and bool(self.members)
+        if last_resort and not self._in_last_resort:
+            self._log.warning('last_resort', 'no server is up: trying all {count} known ones', count=len(self.members))
+        elif self._in_last_resort and not last_resort:
+            self._log.info('last_resort_over', '{count} of {known} servers up', count=len(eligible),
+                           known=len(self.members))
+        self._in_last_resort = last_resort
+        self._policy.update(eligible or self.members)
+
+    # --- how they do ------------------------------------------------------------------------------------------------
+
+    def report_success(self, address):
+        """A connect or a probe of `address` succeeded."""
+        if not self._knows(address):
+            return
+        if address.up:
+            address.streak = 0
+        else:
+            address.streak += 1
+            if address.streak >= self._rise:
+                self._turn(address, True)
+
+    def report_failure(self, address, error, by_probe=False):
+        """A connect or a probe of `address` failed; `error` says how, in a few words. Local faults are not reported
+        here."""
+        if not self._knows(address):
+            return
+        address.failed += 1
+        address.failed_probes += by_probe
+        address.last_error = error
+        if address.up:
+            address.streak += 1
+            if address.streak >= self._fall:
+                self._turn(address, False)
+        else:
+            address.streak = 0
+        self._notify('failed', address)
+
+    def restore(self, address):
+        """Give an address that is down another chance; a single failure takes it down again."""
+        if self._knows(address) and not address.up:
+            self._turn(address, True)
+            address.streak = self._fall - 1
+
+    def _turn(self, address, up):
+        """Change the state of an address: the one place where it happens, is counted and logged."""
+        address.up = up
+        address.streak = 0
+        address.since = self._clock()
+        address.changes += 1
+        if up:
+            self._log.info('member_up', '{address} of {member} is up', address=str(address),
+                           member=address.member.name)
+        else:
+            self._log.warning('member_down', '{address} of {member} is down: {error}', address=str(address),
+                              member=address.member.name, error=address.last_error)
+        self._tell_policy()
+        self._notify('up' if up else 'down', address)
+
+    def _knows(self, address):
+        """False for an address that has left while it was being probed or connected to."""
+        return self._addresses.get((address.host, address.port)) is address
+
+    def _notify(self, event, subject):
+        for observer in self.observers:
+            observer(event, subject)
+
+
+class _Server(object):
+    """What is known of one server while groups are being merged."""
+
+    def __init__(self, name, endpoints):
+        self.names = set([name] if name else [])
+        self.endpoints = set(endpoints)
+        self.keys = set(('endpoint', endpoint) for endpoint in endpoints)
+        self.keys.update(('name', (name, port)) for _, port in endpoints if name)
+
+    def absorb(self, other):
+        self.names |= other.names
+        self.endpoints |= other.endpoints
+        self.keys |= other.keys
+
+    def group(self):
+        return min(self.names) if self.names else None, sorted(self.endpoints, key=endpoint_key)
+
+
+def merge_groups(groups):
+    """Join groups that name one server: those that share an endpoint, or the same name and port.
+
+    `groups` are (name or None, [endpoint, ...]); the result is a sorted list of the same form, where no endpoint stands
+    twice. So a server that is reached from a static entry and from a ring is one. Of several names the first in the
+    alphabet is kept.
+    """
+    owner = {}
+    for name, endpoints in groups:
+        server = _Server(name, endpoints)
+        for other in set(owner[key] for key in server.keys if key in owner):
+            server.absorb(other)
+        for key in server.keys:
+            owner[key] = server
+    return sorted((server.group() for server in set(owner.values())), key=group_order)
+
+
+def group_order(group):
+    """The stable order of members: unnamed ones by address, then named ones by name."""
+    name, endpoints = group
+    return name or '', endpoint_key(endpoints[0])

@@ -1,0 +1,1 @@
+"""Asking name servers. Knows nothing of members."""

@@ -1,0 +1,1 @@
+"""TCP: accept, find a server, relay, end."""

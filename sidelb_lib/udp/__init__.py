@@ -1,0 +1,1 @@
+"""UDP: listeners, sessions, replies."""

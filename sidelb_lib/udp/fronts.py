@@ -1,0 +1,102 @@
+"""The sockets that UDP clients send to: the listener, and beside a wildcard one for each local address in use."""
+from __future__ import absolute_import, division, print_function
+
+import socket
+
+import gevent
+from gevent import get_hub
+
+from ..compat import READ, SocketError, ask_for_destination, bare_socket
+from ..net.connect import OUT_OF_RESOURCES
+from ..net.endpoints import is_wildcard
+from ..net import reuse_port as sharing
+
+RECEIVE_BUFFER_BYTES = 8 << 20
+MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
+
+SO_RCVBUFFORCE = 33                # socket(7)
+
+
+class LocalFronts(object):
+    """The sockets beside a wildcard listener, one bound to each local address that clients have sent to.
+
+    The kernel prefers them to the wildcard from then on, and replies leave with their address. `read(socket, (local,))`
+    is called in the hub when one is readable. This object owns the sockets; it does not own `listener`.
+    """
+
+    def __init__(self, listener, family, port, read, log):
+        self.opened = 0                    # so far
+        self._listener = listener
+        self._family = family
+        self._port = port
+        self._read = read
+        self._log = log
+        self._fronts = {}                  # local IP -> (socket, watcher or None: then it is the listener)
+
+    def front_for(self, local):
+        """The socket bound to the local address `local`; the listener where there can be none."""
+        if local not in self._fronts and len(self._fronts) < MOST_LOCAL_ADDRESSES:
+            self._open(local)
+        front, _ = self._fronts.get(local, (self._listener, None))
+        return front
+
+    def _open(self, local):
+        try:
+            shared = sharing.is_shared(self._listener)
+            front = bare_socket(listen(local, self._port, self._family, shared, beside_wildcard=True))
+            if shared:
+                # The kernel would prefer it to the wildcards of the other instances: they would get nothing.
+                sharing.stop_receiving(front)
+        except EnvironmentError as error:
+            self._log.warning('no_local_socket', 'replies from {local} may have another address of this host: {error}',
+                              local=local, error=error.strerror or str(error))
+            if error.errno not in OUT_OF_RESOURCES:       # else it is tried again at the next datagram
+                self._fronts[local] = self._listener, None
+            return
+        watcher = get_hub().loop.io(front.fileno(), READ)
+        watcher.start(self._read, front, (local,))
+        self._fronts[local] = front, watcher
+        self.opened += 1
+
+    def close(self):
+        """Idempotent."""
+        for front, watcher in self._fronts.values():
+            if watcher is not None:
+                watcher.stop()
+                front.close()
+        self._fronts.clear()
+
+
+def raise_receive_buffer(sock):
+    """As far as the system allows: past net.core.rmem_max only with CAP_NET_ADMIN, socket(7)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except SocketError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+
+
+def listen(host, port, family, reuse_port=False, beside_wildcard=False):
+    """A bound gevent UDP socket. The caller owns it. Raises SocketError.
+
+    Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it refuses a second
+    instance of this program, and lets its own further sockets (`beside_wildcard`) in. With `reuse_port` other sockets
+    of the same user that have it, too, may be bound beside it.
+    """
+    listener = gevent.socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if is_wildcard(host):
+            ask_for_destination(listener)
+        if beside_wildcard:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sharing.share(listener)
+        raise_receive_buffer(listener)
+        listener.bind((host, port))
+        if is_wildcard(host):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

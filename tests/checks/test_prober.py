@@ -1,0 +1,241 @@
+"""Active health: when addresses are probed, and what follows."""
+from __future__ import absolute_import, division, print_function
+
+import errno
+import os
+import random
+import resource
+import socket
+
+import gevent
+import pytest
+from gevent import monkey
+
+from sidelb_lib.compat import monotonic
+from sidelb_lib.net.connect import READ, ConnectError, wait_for
+from sidelb_lib.pool.pool import Pool
+from sidelb_lib.policies.registry import RoundRobin
+from sidelb_lib.checks.prober import MOST_AT_ONCE, Parole, ProbeFailed, Prober, probe_tcp
+
+from ..support.recording import RecordingLog
+from ..support.waiting import wait_until
+
+
+real_sleep = monkey.get_original('time', 'sleep')
+
+
+@pytest.fixture
+def log():
+    return RecordingLog()
+
+
+@pytest.fixture
+def pool(log):
+    return Pool(RoundRobin(random.random), log, monotonic)
+
+
+@pytest.fixture
+def start_prober(pool, log):
+    greenlets = []
+
+    def start(probe, interval=0.02, timeout=0.5):
+        prober = Prober(pool, probe, log, monotonic, random.random, interval, timeout)
+        greenlets.append(gevent.spawn(prober.run))
+        return prober
+    yield start
+    gevent.killall(greenlets)
+
+
+class Probed(object):
+    """A probe function that notes whom it was asked for, and fails for the ports in `dead`."""
+
+    def __init__(self, dead=()):
+        self.dead = set(dead)
+        self.asked = []
+
+    def __call__(self, address, timeout):
+        self.asked.append(address.port)
+        if address.port in self.dead:
+            raise ProbeFailed('refused')
+
+
+def fill(pool, count=3, first=1):
+    pool.update('test', [(None, [('127.0.0.1', port)]) for port in range(first, first + count)])
+
+
+def test_every_address_is_probed_again_and_again(pool, start_prober):
+    fill(pool)
+    probe = Probed()
+    start_prober(probe)
+    wait_until('somebody is not probed', lambda: all(probe.asked.count(port) >= 3 for port in (1, 2, 3)))
+
+
+def test_both_addresses_of_a_member_are_probed_on_their_own(pool, start_prober):
+    pool.update('test', [('db1', [('127.0.0.1', 1), ('127.0.0.2', 2)])])
+    start_prober(Probed(dead=[2]))
+    wait_until('the dead address is up', lambda: [address.up for address in pool.addresses()] == [True, False])
+    assert pool.members[0].up
+
+
+def test_a_dead_server_goes_down_and_comes_back(pool, log, start_prober):
+    fill(pool)
+    probe = Probed(dead=[2])
+    start_prober(probe)
+    wait_until('it did not go down', lambda: log.events('member_down'))
+    assert not pool.members[1].up
+    probe.dead.clear()
+    wait_until('it did not come up', lambda: pool.members[1].up)
+    assert len(log.events('member_down')) == len(log.events('member_up')) == 1
+
+
+def test_while_results_speak_against_a_state_the_next_probe_comes_within_a_second(pool, start_prober):
+    fill(pool, 1)
+    address, = pool.addresses()
+    prober = start_prober(Probed(), interval=60)
+    assert 54 <= prober._pause(address) <= 66
+    address.streak = 1
+    assert prober._pause(address) <= 1.0
+
+
+def test_a_client_that_met_a_failure_hastens_the_probe(pool, start_prober):
+    fill(pool, 1)
+    probe = Probed(dead=[1])
+    start_prober(probe, interval=60)
+    gevent.sleep(0)
+    pool.report_failure(pool.addresses()[0], 'refused')
+    wait_until('no probe came', lambda: probe.asked == [1], timeout=3)
+    assert not pool.healthy
+
+
+def test_probing_now_waits_for_no_interval(pool, start_prober):
+    fill(pool)
+    probe = Probed()
+    prober = start_prober(probe, interval=60)
+    gevent.sleep(0)
+    prober.probe_now()
+    wait_until('not everybody was probed', lambda: sorted(probe.asked) == [1, 2, 3])
+
+
+def test_an_address_that_left_is_probed_no_more_and_a_new_one_is(pool, start_prober):
+    fill(pool)
+    probe = Probed()
+    start_prober(probe)
+    wait_until('nobody is probed', lambda: probe.asked)
+    fill(pool, 1, first=9)
+    del probe.asked[:]
+    wait_until('the new address is not probed', lambda: probe.asked.count(9) >= 3)
+    assert set(probe.asked) == set([9])
+
+
+def test_only_so_many_probes_run_at_once(pool, start_prober):
+    fill(pool, 3 * MOST_AT_ONCE)
+    running, most = [0], [0]
+
+    def slow(address, timeout):
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        gevent.sleep(0.02)
+        running[0] -= 1
+    start_prober(slow, interval=0.001)
+    wait_until('the probes do not run side by side', lambda: most[0] == MOST_AT_ONCE)
+    gevent.sleep(0.1)
+    assert most[0] == MOST_AT_ONCE
+
+
+def test_a_fault_of_this_host_marks_nobody_down(pool, log, start_prober):
+    fill(pool, 1)
+
+    def short_of_descriptors(address, timeout):
+        raise ConnectError(errno.EMFILE)
+    start_prober(short_of_descriptors, interval=0.001)
+    wait_until('it was not told', lambda: len(log.events('probe_error')) > 5)
+    assert pool.healthy and pool.addresses()[0].failed == 0
+
+
+def test_without_checks_a_dead_address_gets_another_chance(pool):
+    fill(pool, 1)
+    Parole(pool, 0.02)
+    address, = pool.addresses()
+    for _ in range(2):
+        pool.report_failure(address, 'refused')
+    assert not address.up
+    wait_until('it got none', lambda: address.up)
+
+
+def only_address(pool, port, host='127.0.0.1'):
+    pool.update('test', [(None, [(host, port)])])
+    return pool.addresses()[0]
+
+
+def test_tcp_probe_passes_where_somebody_listens(pool):
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(5)
+    probe_tcp(only_address(pool, listener.getsockname()[1]), 1.0)
+    listener.close()
+
+
+def test_tcp_probe_fails_where_nobody_listens(pool):
+    reserved = socket.socket()
+    reserved.bind(('127.0.0.1', 0))
+    with pytest.raises(ProbeFailed) as raised:
+        probe_tcp(only_address(pool, reserved.getsockname()[1]), 1.0)
+    assert str(raised.value) == os.strerror(errno.ECONNREFUSED)
+    reserved.close()
+
+
+def test_tcp_probe_of_ipv6(pool):
+    listener = socket.socket(socket.AF_INET6)
+    listener.bind(('::1', 0))
+    listener.listen(5)
+    probe_tcp(only_address(pool, listener.getsockname()[1], '::1'), 1.0)
+    listener.close()
+
+
+def test_running_out_of_descriptors_is_told_from_a_dead_server(pool):
+    address = only_address(pool, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir('/proc/self/fd'))
+    blockers = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+    try:
+        while True:
+            blockers.append(os.dup(0))
+    except OSError:
+        with pytest.raises(ConnectError) as raised:
+            probe_tcp(address, 1.0)
+        assert raised.value.local and raised.value.code == errno.EMFILE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for blocker in blockers:
+            os.close(blocker)
+
+
+def test_failures_of_clients_do_not_put_off_the_probe(pool, start_prober):
+    fill(pool, 1)
+    address, = pool.addresses()
+    pool._fall = 10 ** 9
+    probe = Probed(dead=[1])
+    start_prober(probe, interval=60)
+    gevent.sleep(0)
+    deadline = monotonic() + 4
+    while not probe.asked and monotonic() < deadline:
+        pool.report_failure(address, 'refused')
+        gevent.sleep(0.001)
+    assert probe.asked
+
+
+def test_a_stall_of_this_process_is_not_the_servers_fault():
+    """After a stall both the answer and the time-out are due, and the event loop looks at the time-out first."""
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(5)
+    with_data = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+    waiting = gevent.spawn(wait_for, peer, READ, 0.05)
+    gevent.sleep(0)
+    with_data.sendall(b'x')
+    real_sleep(0.2)
+    assert waiting.get(timeout=5)
+    for sock in listener, with_data, peer:
+        sock.close()

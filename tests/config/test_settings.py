@@ -1,0 +1,559 @@
+"""The settings: both grammars, where values come from, and every kind of bad input."""
+from __future__ import absolute_import, division, print_function
+
+import io
+import os
+import re
+
+import pytest
+
+from sidelb_lib.config import settings
+from sidelb_lib.errors import SettingsError
+from sidelb_lib.config.values import Backend, Exchange, duration_text, printable
+
+README = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'README.md')
+PLAIN = '127.0.0.1:5432 10.0.0.3:5432'
+
+
+def parse(line, **environ):
+    """Parse a command line: one text with spaces, or a list of arguments."""
+    return settings.parse(line.split() if isinstance(line, str) else line, environ)
+
+
+def mistakes(line, **environ):
+    with pytest.raises(SettingsError) as caught:
+        parse(line, **environ)
+    return caught.value.mistakes
+
+
+def only_mistake(line, **environ):
+    found = mistakes(line, **environ)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def server(host, port):
+    return Backend(((host, port),), None, None)
+
+
+# --- grammars ---
+
+def test_the_documented_grammar_with_a_ring():
+    found = parse('127.0.0.1:5432 ring_domain=db.example.com:5432 mode=round-robin')
+    assert found.listener == ('127.0.0.1', 5432)
+    assert found.ring_domains == (('db.example.com', 5432),)
+    assert found.backends == ()
+    assert found.mode == 'round-robin'
+
+
+def test_the_documented_grammar_with_bare_servers():
+    found = parse('127.0.0.1:5432 100.100.100.103:5432 100.100.100.104:5432 '
+                  'mode=least-connections proto=tcp')
+    assert found.listener == ('127.0.0.1', 5432)
+    assert found.backends == (server('100.100.100.103', 5432), server('100.100.100.104', 5432))
+    assert found.mode == 'least-connections'
+    assert found.proto == 'tcp'
+
+
+def test_the_grammar_of_the_rust_program():
+    found = parse('0.0.0.0:9000 backends=10.1.0.5:9001,10.1.0.6:9001 mode=Least-Connections proto=UDP '
+                  'ring_domain=nodes.example.com:9002')
+    assert found.listener == ('0.0.0.0', 9000)
+    assert found.backends == (server('10.1.0.5', 9001), server('10.1.0.6', 9001))
+    assert found.ring_domains == (('nodes.example.com', 9002),)
+    assert (found.mode, found.proto) == ('least-connections', 'udp')
+
+
+def test_both_grammars_in_any_order_add_up():
+    found = parse('mode=round-robin 127.0.0.1:1 backends=10.0.0.1:2,10.0.0.2:2 10.0.0.3:2 '
+                  'ring_domain=a.example:2 10.0.0.4:2,10.0.0.5:2 backends=10.0.0.6:2 '
+                  'ring_domain=b.example:2,c.example:3')
+    assert found.listener == ('127.0.0.1', 1)
+    assert sorted(backend.addresses[0][0][-1] for backend in found.backends) == ['1', '2', '3', '4', '5', '6']
+    assert found.ring_domains == (('a.example', 2), ('b.example', 2), ('c.example', 3))
+
+
+def test_the_listener_by_its_key_makes_every_bare_argument_a_server():
+    found = parse('10.0.0.1:1 listener=127.0.0.1:1')
+    assert found.listener == ('127.0.0.1', 1)
+    assert found.backends == (server('10.0.0.1', 1),)
+
+
+# --- where a value comes from ---
+
+def test_everything_from_the_environment_of_the_rust_image():
+    found = parse('', SIDELB_BIND_ADDR='0.0.0.0:443', SIDELB_MODE='least-connections', SIDELB_PROTO='tcp',
+                  SIDELB_BACKENDS='172.217.16.142:443, 172.217.16.143:443',
+                  SIDELB_RING_DOMAIN='www.example.com:443')
+    assert found.listener == ('0.0.0.0', 443)
+    assert found.mode == 'least-connections'
+    assert found.backends == (server('172.217.16.142', 443), server('172.217.16.143', 443))
+    assert found.ring_domains == (('www.example.com', 443),)
+
+
+def test_an_argument_beats_the_environment_which_beats_the_default():
+    environ = {'SIDELB_MODE': 'least-connections', 'SIDELB_REFRESH': '5m', 'SIDELB_BIND_ADDR': '127.0.0.1:1'}
+    found = parse(PLAIN + ' refresh=2m', **environ)
+    assert (found.refresh, found.mode, found.check_fall) == (120.0, 'least-connections', 2)
+    assert found.listener == ('127.0.0.1', 5432)
+    assert found.origins['refresh'] == 'argument'
+    assert found.origins['mode'] == 'environment SIDELB_MODE'
+    assert found.origins['check_fall'] == 'default'
+    assert found.origins['listener'] == 'argument'
+
+
+def test_servers_of_the_arguments_replace_those_of_the_environment():
+    found = parse(PLAIN, SIDELB_BACKENDS='10.9.9.9:1')
+    assert found.backends == (server('10.0.0.3', 5432),)
+
+
+def test_a_wrong_variable_does_not_matter_where_an_argument_beats_it():
+    assert parse(PLAIN + ' mode=round-robin', SIDELB_MODE='fastest').mode == 'round-robin'
+
+
+def test_an_empty_variable_counts_as_unset():
+    found = parse(PLAIN, SIDELB_MODE='', SIDELB_RING_DOMAIN=' ', SIDELB_NO_SUCH='')
+    assert (found.mode, found.origins['mode'], found.ring_domains) == ('round-robin', 'default', ())
+
+
+def test_variables_of_others_are_ignored():
+    parse(PLAIN, PATH='/bin', SIDELB_TEST_ALL='1')
+
+
+@pytest.mark.parametrize('variable, value', [
+    ('SIDELB_SERVICE_HOST', '10.0.0.1'),
+    ('SIDELB_SERVICE_PORT', '5432'),
+    ('SIDELB_SERVICE_PORT_POSTGRES', '5432'),
+    ('SIDELB_PORT', 'tcp://10.0.0.1:5432'),
+    ('SIDELB_PORT_5432_TCP', 'tcp://10.0.0.1:5432'),
+    ('SIDELB_PORT_5432_TCP_ADDR', '10.0.0.1'),
+    ('SIDELB_STATUS_SERVICE_HOST', '10.0.0.1'),
+    ('SIDELB_STATUS_PORT', 'udp://10.0.0.1:53'),
+])
+def test_variables_that_kubernetes_makes_of_a_service_called_sidelb_are_ignored(variable, value):
+    parse(PLAIN, **{variable: value})
+
+
+def test_settings_can_not_be_changed():
+    with pytest.raises(AttributeError):
+        parse(PLAIN).mode = 'least-connections'
+
+
+# --- values ---
+
+@pytest.mark.parametrize('text, seconds', [
+    ('500ms', 0.5), ('5s', 5.0), ('2m', 120.0), ('1h', 3600.0), ('7', 7.0), ('1.5', 1.5), ('0.5s', 0.5),
+    ('100MS', 0.1)])
+def test_durations(text, seconds):
+    assert parse(PLAIN + ' check_interval=' + text).check_interval == seconds
+
+
+@pytest.mark.parametrize('seconds, text', [
+    (0, '0'), (0.05, '50ms'), (1, '1s'), (1.5, '1.5s'), (60, '60s'), (90, '90s'), (300, '5m'), (3600, '1h'),
+    (5400, '90m')])
+def test_durations_are_shown_as_they_are_written(seconds, text):
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize('text, backend', [
+    ('10.0.0.1:1', server('10.0.0.1', 1)),
+    ('[2001:DB8:0::1]:65535', server('2001:db8::1', 65535)),
+    ('[::ffff:10.0.0.1]:1', server('10.0.0.1', 1)),
+    ('db1.Example.COM:1', Backend((), 'db1.example.com', 1)),
+    ('db1.example.com.:1', Backend((), 'db1.example.com.', 1)),
+    ('my_db:1', Backend((), 'my_db', 1)),
+    ('3com.example:1', Backend((), '3com.example', 1)),
+    ('xn--bcher-kva.example:1', Backend((), 'xn--bcher-kva.example', 1)),
+    ('10.0.0.1:5432+[2001:db8::1]:5433', Backend((('10.0.0.1', 5432), ('2001:db8::1', 5433)), None, None)),
+])
+def test_servers(text, backend):
+    assert parse('127.0.0.1:9 ' + text).backends == (backend,)
+
+
+@pytest.mark.parametrize('text, resolvers', [
+    ('10.0.0.53', (('10.0.0.53', 53),)),
+    ('10.0.0.53:5353,2001:db8::53, [2001:db8::54],[2001:db8::55]:54'.replace(' ', ''),
+     (('10.0.0.53', 5353), ('2001:db8::53', 53), ('2001:db8::54', 53), ('2001:db8::55', 54))),
+])
+def test_resolvers(text, resolvers):
+    assert parse(PLAIN + ' resolver=' + text).resolver == resolvers
+
+
+@pytest.mark.parametrize('argument, attribute, value', [
+    ('idle_timeout=off', 'idle_timeout', 0.0),
+    ('idle_timeout=0', 'idle_timeout', 0.0),
+    ('drain_timeout=0', 'drain_timeout', 0.0),
+    ('dns_hold=0', 'dns_hold', 0.0),
+    ('max_connections=100', 'max_connections', 100),
+    ('group=off', 'group', 'off'),
+    ('group=ptr', 'group', 'ptr'),
+    ('check=off', 'check', 'off'),
+    ('check=false', 'check', 'off'),
+    ('status_socket=off', 'status_socket', None),
+    ('status_socket=/tmp/a=b.sock', 'status_socket', '/tmp/a=b.sock'),
+    ('http=127.0.0.1:8404', 'http', ('127.0.0.1', 8404)),
+    ('http=off', 'http', None),
+    ('reuse_port=on', 'reuse_port', True),
+    ('reuse_port=true', 'reuse_port', True),
+    ('reuse_port=off', 'reuse_port', False),
+    ('on_down=close', 'on_down', 'close'),
+    ('log_format=JSON', 'log_format', 'json'),
+])
+def test_values_of_tcp(argument, attribute, value):
+    assert getattr(parse(PLAIN + ' ' + argument), attribute) == value
+
+
+@pytest.mark.parametrize('argument, attribute, value', [
+    ('session_timeout=5s', 'session_timeout', 5.0),
+    ('responses=1', 'responses', 1),
+    ('max_sessions=10', 'max_sessions', 10),
+    ('check=udp', 'check', 'udp'),
+    ('check=dns', 'check', 'dns'),
+    ('check=off', 'check', 'off'),
+    ('check=send:00ff,expect:4F4b', 'check', Exchange(b'\x00\xff', b'OK')),
+])
+def test_values_of_udp(argument, attribute, value):
+    assert getattr(parse(PLAIN + ' proto=udp ' + argument), attribute) == value
+
+
+def test_the_default_check_is_that_of_the_protocol():
+    assert parse(PLAIN).check == 'tcp'
+    assert parse(PLAIN + ' proto=udp').check == 'udp'
+
+
+def test_defaults():
+    found = parse(PLAIN)
+    assert (found.resolver, found.refresh, found.dns_hold, found.group) == ((), 60.0, 30.0, 'confirmed')
+    assert (found.check_interval, found.check_timeout, found.check_fall, found.check_rise) == (5.0, 2.0, 2, 2)
+    assert (found.connect_timeout, found.idle_timeout, found.half_close_timeout) == (3.0, 0.0, 300.0)
+    assert found.drain_timeout == 8.0
+    assert (found.on_down, found.on_removed, found.max_connections, found.status_socket) == (
+        'keep', 'keep', None, '/run/sidelb.sock')
+    assert (found.log_level, found.log_format, found.http, found.reuse_port) == ('info', 'text', None, False)
+    assert (found.session_timeout, found.responses, found.max_sessions) == (60.0, 0, None)
+
+
+def test_a_listener_may_ask_for_any_free_port():
+    assert parse('[::1]:0 10.0.0.1:1').listener == ('::1', 0)
+
+
+# --- bad input ---
+
+@pytest.mark.parametrize('listener, says', [
+    ('5432', 'name the address, too: 127.0.0.1:5432 for this machine only'),
+    (':5432', 'name the address, too: 127.0.0.1:5432'),
+    ('*:5432', '0.0.0.0:5432 for all'),
+    ('localhost:5432', 'a listener is an IP address, no name: write 127.0.0.1:5432'),
+    ('127.0.0.1', 'the port is missing: write 127.0.0.1:PORT'),
+    ('127.0.0.1:', 'the port is missing'),
+    ('127.0.0.1:65536', 'out of range: 0 to 65535'),
+    ('127.0.0.1:http', 'the port is no number'),
+    ('127.0.0.1:-1', 'the port is no number'),
+    ('::1:5432', 'needs brackets: [::1]:5432'),
+    ('::1', 'needs brackets and a port: [::1]:PORT'),
+    ('[::1]', 'the port is missing: write [::1]:PORT'),
+    ('[::1', 'like [2001:db8::1]:5432'),
+    ('[::1]5432', 'like [2001:db8::1]:5432'),
+    ('[fe80::1%eth0]:5432', 'zone'),
+    ('[127.0.0.1]:5432', 'there is no IPv6 address in the brackets'),
+    ('a:b:c', 'too many colons'),
+    ('tcp://127.0.0.1:5432', 'that is a URL'),
+    ('"0.0.0.0:443"', '(leave the quotes out)'),
+])
+def test_a_wrong_listener(listener, says):
+    found = only_mistake('10.0.0.9:1 backends=10.0.0.8:1'.replace('10.0.0.9:1', listener))
+    assert found.startswith('listener %s: ' % listener) and says in found
+
+
+@pytest.mark.parametrize('text, says', [
+    ('10.0.0.1', 'the port is missing: write 10.0.0.1:PORT'),
+    ('db.example.com', 'the port is missing: write db.example.com:PORT'),
+    (':1', 'the host is missing'),
+    ('10.0.0.1:0', 'out of range: 1 to 65535'),
+    ('10.0.0.1:99999999999999999999', 'out of range'),
+    ('10.0.0.300:1', 'that is no IPv4 address'),
+    ('10.0.0:1', 'that is no IPv4 address'),
+    ('010.0.0.1:1', 'that is no IPv4 address'),
+    ('2001:db8::1:5432', 'needs brackets: [2001:db8::1]:5432'),
+    ('0.0.0.0:1', '0.0.0.0 is not the address of a server'),
+    ('[::]:1', ':: is not the address of a server'),
+    ('224.0.0.1:1', 'is not the address of a server'),
+    ('255.255.255.255:1', 'is not the address of a server'),
+    ('[ff02::1]:1', 'is not the address of a server'),
+    ('-db.example.com:1', 'letters, digits, hyphens (inside)'),
+    ('d!b:1', 'letters, digits, hyphens (inside)'),
+    ('db..example.com:1', '1 to 63 characters'),
+    ('x' * 64 + '.example:1', '1 to 63 characters'),
+    ('.'.join(['x' * 60] * 5) + ':1', 'at most 253 characters'),
+    ('10.0.0.1:1+db2:1', "'+' joins the addresses of one server; a name stands alone"),
+    ('10.0.0.1:1+', 'the host is missing'),
+    ('postgres://db.example.com:1/x', 'that is a URL'),
+])
+def test_a_wrong_server_in_every_place(text, says):
+    for found in (only_mistake('127.0.0.1:9 ' + text), only_mistake('127.0.0.1:9 backends=' + text),
+                  only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)):
+        assert printable(text) in found and says in found
+
+
+def test_a_name_that_is_not_ascii():
+    assert 'write an international one in its xn-- form' in only_mistake('127.0.0.1:9 b\xfccher.example:1')
+
+
+@pytest.mark.parametrize('argument, says', [
+    ('ring_domain=db.example.com', 'the port is missing: write db.example.com:PORT'),
+    ('ring_domain=10.0.0.1:1', 'that is an address, no domain: use backends=10.0.0.1:1'),
+    ('ring_domain=[::2]:1', 'use backends=[::2]:1'),
+    ('mode=fastest', 'choose round-robin or least-connections'),
+    ('proto=sctp', 'choose tcp or udp'),
+    ('group=dns', 'choose confirmed, ptr or off'),
+    ('resolver=dns.example.com', 'a resolver is an IP address'),
+    ('resolver=10.0.0.1:0', 'out of range'),
+    ('refresh=5 s', 'write a duration like'),
+    ('refresh=5d', 'write a duration like 500ms, 5s, 2m or 1h'),
+    ('refresh=-5', 'write a duration like'),
+    ('refresh=nan', 'write a duration like'),
+    ('refresh=0', 'must be 1s to 24h'),
+    ('refresh=500ms', 'must be 1s to 24h'),
+    ('check_interval=0', 'must be 100ms to 1h'),
+    ('check_timeout=0', 'must be 10ms to 5m'),
+    ('check_timeout=off', 'write a duration like'),
+    ('connect_timeout=' + '9' * 400, 'must be 10ms to 5m'),
+    ('half_close_timeout=0', 'must be 10ms to 720h'),
+    ('check=http', 'choose tcp, udp, dns, send:HEX,expect:HEX or off'),
+    ('check_fall=0', 'must be 1 to 100'),
+    ('check_rise=1.5', 'write a whole number'),
+    ('check_rise=two', 'write a whole number'),
+    ('max_connections=0', 'must be 1 to'),
+    ('max_connections=' + '9' * 5000, 'must be 1 to'),
+    ('on_down=drop', 'choose keep or close'),
+    ('on_removed=drop', 'choose keep or close'),
+    ('reuse_port=maybe', 'choose on or off'),
+    ('http=8404', 'name the address, too: 127.0.0.1:8404'),
+    ('http=on', 'the port is missing'),
+    ('status_socket=/' + 'x' * 107, 'at most 107 characters'),
+    ('log_level=loud', 'choose debug, info, warning or error'),
+    ('log_format=xml', 'choose text or json'),
+])
+def test_a_wrong_value_as_argument_and_as_variable(argument, says):
+    key, _, text = argument.partition('=')
+    for line, variables in ((PLAIN.split() + [argument], {}), (PLAIN, {'SIDELB_' + key.upper(): text})):
+        found = only_mistake(line, **variables)
+        assert says in found
+        assert found.startswith((key + '=', 'SIDELB_%s=' % key.upper()))
+
+
+@pytest.mark.parametrize('text', [
+    'send:', 'send:00', 'send:0,expect:00', 'send:00,expect:', 'send:xx,expect:00', 'send:00,expect:000'])
+def test_a_wrong_exchange(text):
+    assert 'write send:HEX,expect:HEX' in only_mistake(PLAIN + ' proto=udp check=' + text)
+
+
+def test_an_exchange_that_is_too_long_for_a_datagram():
+    assert 'at most 1232 bytes' in only_mistake(PLAIN + ' proto=udp check=send:%s,expect:00' % ('00' * 1233))
+
+
+@pytest.mark.parametrize('line, says', [
+    ('session_timeout=5s', 'session_timeout= is for proto=udp (for tcp use idle_timeout=)'),
+    ('responses=1', 'responses= is for proto=udp'),
+    ('max_sessions=5', 'max_sessions= is for proto=udp (for tcp use max_connections=)'),
+    ('check=dns', 'check=dns is not for proto=tcp: choose tcp or off'),
+    ('check=send:00,expect:ff', 'check=send:00,expect:ff is not for proto=tcp'),
+    ('proto=udp idle_timeout=5s', 'idle_timeout= is for proto=tcp (for udp use session_timeout=)'),
+    ('proto=udp half_close_timeout=5s', 'half_close_timeout= is for proto=tcp'),
+    ('proto=udp max_connections=5', 'max_connections= is for proto=tcp (for udp use max_sessions=)'),
+    ('proto=udp check=tcp', 'check=tcp is not for proto=udp: choose udp, dns, send:HEX,expect:HEX or off'),
+])
+def test_a_setting_of_the_other_protocol(line, says):
+    assert says in only_mistake(PLAIN + ' ' + line)
+
+
+def test_a_setting_of_the_other_protocol_in_the_environment():
+    assert 'is for proto=udp' in only_mistake(PLAIN, SIDELB_SESSION_TIMEOUT='5s')
+
+
+def test_a_wrong_protocol_is_the_only_mistake_about_protocols():
+    assert 'choose tcp or udp' in only_mistake(PLAIN + ' proto=sctp session_timeout=5s check=dns')
+
+
+@pytest.mark.parametrize('line, says', [
+    ('127.0.0.1:9 10.0.0.1:1 10.0.0.2:1 10.0.0.1:1', '10.0.0.1:1 is named twice in backends'),
+    ('127.0.0.1:9 10.0.0.1:1 backends=10.0.0.1:1', '10.0.0.1:1 is named twice in backends'),
+    ('127.0.0.1:9 10.0.0.1:1 10.0.0.2:1+10.0.0.1:1', '10.0.0.1:1 is named twice in backends'),
+    ('127.0.0.1:9 10.0.0.1:1 [::ffff:10.0.0.1]:1', '10.0.0.1:1 is named twice in backends'),
+    ('127.0.0.1:9 [2001:db8::1]:1 [2001:DB8:0::1]:1', '[2001:db8::1]:1 is named twice in backends'),
+    ('127.0.0.1:9 db.example:1 DB.example.:1', 'db.example.:1 is named twice in backends'),
+    ('127.0.0.1:9 ring_domain=a.example:1 ring_domain=A.example:1',
+     'a.example:1 is named twice in ring_domain'),
+    ('127.0.0.1:9 a.example:1 ring_domain=a.example:1',
+     'is both a ring_domain (many servers) and a backend (one server)'),
+])
+def test_the_same_server_twice(line, says):
+    assert says in only_mistake(line)
+
+
+def test_the_same_host_on_two_ports_is_two_servers():
+    parse('127.0.0.1:9 10.0.0.1:1 10.0.0.1:2 db.example:1 db.example:2')
+
+
+@pytest.mark.parametrize('line', [
+    '127.0.0.1:1 127.0.0.1:1',
+    '0.0.0.0:1 127.0.0.1:1',
+    '0.0.0.0:1 127.9.9.9:1',
+    '[::]:1 [::1]:1',
+    '127.0.0.1:1 localhost:1',
+    '0.0.0.0:1 localhost:1',
+    '127.0.0.1:1 ring_domain=localhost:1',
+    '10.0.0.7:1 10.0.0.8:1+10.0.0.7:1',
+])
+def test_a_listener_that_is_a_server(line):
+    assert 'itself, a loop' in only_mistake(line)
+
+
+@pytest.mark.parametrize('line', [
+    '127.0.0.1:1 127.0.0.1:2', '127.0.0.1:1 127.0.0.2:1', '0.0.0.0:1 10.0.0.1:1', '127.0.0.2:1 localhost:1',
+    '127.0.0.1:0 127.0.0.1:1', '[::]:1 127.0.0.1:1', '0.0.0.0:1 [::1]:1', '127.0.0.1:1 ring_domain=db.example.com:1'])
+def test_no_loop(line):
+    parse(line)
+
+
+@pytest.mark.parametrize('listener, http', [
+    ('127.0.0.1:1', '127.0.0.1:1'), ('0.0.0.0:1', '127.0.0.1:1'), ('127.0.0.1:1', '0.0.0.0:1')])
+def test_http_on_the_address_of_the_listener(listener, http):
+    line = '%s 10.0.0.1:1 http=%s' % (listener, http)
+    assert 'is the address of the listener' in only_mistake(line)
+    parse(line + ' proto=udp')
+
+
+def test_no_listener_and_no_server():
+    found = mistakes('')
+    assert len(found) == 2
+    assert found[0].startswith('no listener: name it first') and 'SIDELB_BIND_ADDR' in found[0]
+    assert found[1].startswith('no server: ')
+    assert 'ring_domain=host:port' in found[1]
+
+
+def test_a_bare_server_that_was_taken_for_the_listener():
+    found = only_mistake('10.0.0.1:1', SIDELB_BIND_ADDR='127.0.0.1:1')
+    assert found.startswith('no server: ') and 'the first bare argument is the listener' in found
+
+
+@pytest.mark.parametrize('word, says', [
+    ('mod=x', 'mod=: no such setting: did you mean mode=?'),
+    ('MODE=x', 'MODE=: no such setting: did you mean mode=?'),
+    ('ring-domain=x', 'did you mean ring_domain=?'),
+    ('backend=x', 'did you mean backends=?'),
+    ('bind_addr=x', 'did you mean listener=?'),
+    ('check_intervall=x', 'did you mean check_interval=?'),
+    ('colour=x', 'colour=: no such setting: sidelb --help lists all'),
+    ('=x', '=: no such setting'),
+    ('a\x1b[31m=x', 'a\\x1b[31m=: no such setting'),
+])
+def test_an_unknown_key(word, says):
+    assert says in only_mistake(PLAIN + ' ' + word)
+
+
+@pytest.mark.parametrize('variable, says', [
+    ('SIDELB_MOD', 'SIDELB_MOD: no such setting: did you mean SIDELB_MODE?'),
+    ('SIDELB_LISTENER', 'did you mean SIDELB_BIND_ADDR?'),
+    ('SIDELB_BIND', 'did you mean SIDELB_BIND_ADDR?'),
+    ('SIDELB_BACKEND', 'did you mean SIDELB_BACKENDS?'),
+    ('SIDELB_XYZZY', 'SIDELB_XYZZY: no such setting: sidelb --help lists all'),
+    ('SIDELB_PORT', 'SIDELB_PORT: no such setting'),
+])
+def test_an_unknown_variable(variable, says):
+    assert says in only_mistake(PLAIN, **{variable: '1'})
+
+
+@pytest.mark.parametrize(
+    'key', [setting.key for setting in settings.TABLE if setting.key not in ('ring_domain', 'backends')])
+def test_a_key_that_is_given_twice(key):
+    assert '%s= is given twice: keep one' % key in mistakes('10.0.0.3:5432 {0}=x {0}=x'.format(key))
+
+
+@pytest.mark.parametrize('word', ['mode=', 'mode', 'refresh', 'mode= '])
+def test_a_key_without_a_value(word):
+    key = word.rstrip('= ')
+    found = only_mistake(PLAIN.split() + [word])
+    assert found.startswith('%s=: the value is missing: write %s=VALUE' % (key, key))
+
+
+@pytest.mark.parametrize('text', ['10.0.0.1:1,', ',10.0.0.1:1', '10.0.0.1:1,,10.0.0.2:1'])
+def test_an_empty_entry_in_a_list(text):
+    assert 'nothing is here between commas' in only_mistake('127.0.0.1:9 backends=' + text)
+    assert 'nothing is here between commas' in only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)
+
+
+def test_every_mistake_is_listed_in_one_go():
+    found = '\n'.join(mistakes(
+        '5432 10.0.0.1 10.0.0.2:0,db..x:1 10.0.0.4:1 10.0.0.4:1 ring_domain=10.0.0.5:1 mode=x colour=red '
+        'refresh=',
+        SIDELB_LOG_LEVEL='loud', SIDELB_MOD='x'))
+    for part in ('listener 5432', 'server 10.0.0.1:', 'server 10.0.0.2:0:', 'server db..x:1:',
+                 '10.0.0.4:1 is named twice', 'ring_domain=10.0.0.5:1:', 'mode=x:', 'colour=:', 'refresh=:',
+                 'SIDELB_LOG_LEVEL=loud:', 'SIDELB_MOD:'):
+        assert part in found
+    assert len(found.splitlines()) == 11
+
+
+def test_mistakes_are_short_lines_of_printable_ascii_whatever_was_written():
+    hostile = 'x\x1b[2J\n\xff' + '\xe9' * 10000
+    arguments = [hostile, hostile, hostile + '=', 'mode=' + hostile]
+    for found in mistakes(arguments, **{'SIDELB_' + hostile: hostile}):
+        assert re.match('[ -~]{1,700}$', found), found
+
+
+# --- what people are shown ---
+
+def test_the_defaults_that_are_shown_are_those_in_force():
+    for setting in settings.TABLE:
+        if setting.default not in ('-', 'resolv.conf', 'automatic'):
+            assert setting.parse(setting.default) == setting.value
+
+
+def test_help_lists_every_setting_with_its_default_within_100_columns():
+    table = settings.help_table()
+    for setting in settings.TABLE:
+        row = '^  %s +%s +[a-z]' % (setting.key, re.escape(setting.default))
+        assert re.search(row, table, re.M), setting.key
+    assert max(len(line) for line in table.splitlines()) <= 100
+
+
+def test_each_setting_has_a_variable_of_its_own():
+    variables = [setting.variable for setting in settings.TABLE]
+    assert 'SIDELB_BIND_ADDR' in variables and 'SIDELB_RING_DOMAIN' in variables
+    assert len(set(variables)) == len(settings.TABLE)
+
+
+def test_the_description_shows_value_and_origin_of_every_setting():
+    line = ('0.0.0.0:5432 10.0.0.1:5432+[2001:db8::1]:5432 db:5432 check_timeout=500ms http=[::1]:80 '
+            'reuse_port=on status_socket=off resolver=10.0.0.53')
+    text = settings.describe(parse(line, SIDELB_MODE='least-connections'))
+    rows = dict((row.split()[0], row.split(None, 2)[1:]) for row in text.splitlines())
+    assert sorted(rows) == sorted(setting.key for setting in settings.TABLE)
+    assert rows['listener'] == ['0.0.0.0:5432', 'argument']
+    assert rows['backends'] == ['10.0.0.1:5432+[2001:db8::1]:5432,db:5432', 'argument']
+    assert rows['mode'] == ['least-connections', 'environment SIDELB_MODE']
+    assert rows['check_timeout'] == ['500ms', 'argument']
+    assert rows['http'] == ['[::1]:80', 'argument']
+    assert rows['reuse_port'] == ['on', 'argument']
+    assert rows['status_socket'] == ['off', 'argument']
+    assert rows['resolver'] == ['10.0.0.53:53', 'argument']
+    assert rows['refresh'] == ['60s', 'default']
+    assert rows['max_connections'] == ['automatic', 'default']
+
+
+def test_what_is_described_can_be_given_again():
+    line = ('[::]:53 10.0.0.1:53 a.example:53 ring_domain=b.example:53 proto=udp check=send:00,expect:ff '
+            'refresh=90s responses=1 group=off')
+    first = parse(line)
+    rows = [row.split() for row in settings.describe(first).splitlines()]
+    again = ['%s=%s' % (row[0], row[1]) for row in rows if row[2] == 'argument']
+    assert parse(again)._replace(origins=None) == first._replace(origins=None)
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    with io.open(README, encoding='utf-8') as readme:
+        rows = [[cell.strip(' `') for cell in line.split('|')[1:3]] for line in readme if line[:3] == '| `']
+    for setting in settings.TABLE:
+        row = [setting.key, setting.default]
+        assert row in rows, 'README.md lacks the line | `%s` | `%s` | ...' % tuple(row)
