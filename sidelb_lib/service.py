@@ -17,6 +17,7 @@ from . import __version__
 from .observe.status_socket import DEFAULT_PATH, StatusServer, socket_paths
 from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
 from .net.endpoints import endpoint_text, family_of, is_local, is_loopback, is_wildcard
+from .net.listeners import listen_tcp, listen_udp
 from .errors import BindError, SidelbError
 from .pool.history import History
 from .observe.logs import EventLog, LineWriter, timestamp
@@ -27,7 +28,6 @@ from .checks.prober import Parole, Prober, probe_named
 from .tcp.relay import RelayResources
 from .tcp import server as tcp
 from .udp import server as udp
-from .udp import fronts as udp_fronts
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 MEMBERS_AT_ONCE = 16             # of a snapshot, between two pauses
@@ -202,8 +202,8 @@ class Service(object):
         host, port = self.settings.listener
         self._refuse_loops(host, port)
         try:
-            listen = udp_fronts.listen if self.settings.proto == 'udp' else tcp.listen
-            return listen(host, port, family_of(host), self.settings.reuse_port)
+            listen = listen_udp if self.settings.proto == 'udp' else listen_tcp
+            return listen(host, port, self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
 
@@ -226,7 +226,7 @@ class Service(object):
                             'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
                                 where, gevent.__version__, port or 8404))
         try:
-            return tcp.listen(host, port, family_of(host), self.settings.reuse_port)
+            return listen_tcp(host, port, self.settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
 

@@ -20,13 +20,6 @@ LOCAL_FAULTS = OUT_OF_RESOURCES | frozenset([errno.EADDRNOTAVAIL])
 #: Where Linux begins to hand out local ports, see ip(7), ip_local_port_range.
 FIRST_EPHEMERAL_PORT = 32768
 
-#: Seconds of silence before the first keepalive, between two, and how many may stay unanswered, see tcp(7). A
-#: peer that vanished from an idle connection is found out within two minutes, by the kernel's own defaults after two hours.
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
-
-#: The kernel doubles it, for its own bookkeeping, and bounds it by net.core.rmem_max and wmem_max, see socket(7).
-LOCAL_BUFFER_BYTES = 512 * 1024
-
 
 class ConnectError(SidelbError):
     """An attempt failed. `code` is the errno, `local` says that this host is to blame and not the server."""
@@ -108,25 +101,3 @@ def connected_to_itself(sock, address):
     It happens with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC 9293, 3.5).
     """
     return address.port >= FIRST_EPHEMERAL_PORT and sock.getsockname()[:2] == address.sockaddr[:2]
-
-
-def send_without_delay(sock):
-    """No Nagle delay. An accepted socket inherits it from its listener on Linux."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def bound_buffers(sock):
-    """For clients on this host, where the kernel's buffers of several MiB only push bytes out of the processor's cache.
-
-    With this and a pipe of half a MiB (relay) a stream is faster by a tenth to a fifth. An accepted socket inherits it.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
-
-
-def keep_alive(sock):
-    """Have the kernel find out when the peer has vanished. An accepted socket inherits it from its listener on Linux."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)

@@ -2,7 +2,6 @@
 from __future__ import absolute_import, division, print_function
 
 import errno
-import socket
 import traceback
 
 import gevent
@@ -12,15 +11,13 @@ from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
-from ..net.connect import OUT_OF_RESOURCES, ConnectError, bound_buffers, connect, keep_alive, send_without_delay
+from ..net.connect import OUT_OF_RESOURCES, ConnectError, connect
 from ..durations import Durations
-from ..net.endpoints import is_loopback, is_wildcard
 from ..errors import NobodyReachable
 from ..net.resets import abort
+from ..net.socket_options import keep_alive, send_without_delay
 from .relay import Relay
 from ..net import reuse_port as sharing
-
-BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
 
 #: accept(2) when this host is short of something: wait, then go on.
 ACCEPT_PAUSE = 0.1                # seconds
@@ -59,7 +56,7 @@ class Session(object):
 class TcpServer(StreamServer):
     """Carries each connection that `listener` accepts to a member of `pool`.
 
-    `listener` is a bound, listening gevent socket (see `listen`); this object owns it from now on. `resources` is the
+    `listener` is a bound, listening gevent socket (see `net.listeners`); this object owns it from now on. `resources` is the
     relays' RelayResources. Time-outs are seconds, 0 for none. `max_connections` sessions are served at once; further
     clients wait in the kernel's queue. `log_sessions` logs each connection at debug.
     """
@@ -382,34 +379,6 @@ class TcpServer(StreamServer):
                 sent, received = totals.get(session.address, (0, 0))
                 totals[session.address] = sent + session.relay.outbound.moved, received + session.relay.inbound.moved
         return totals
-
-
-def listen(host, port, family, reuse_port=False):
-    """A bound, listening gevent socket. The caller owns it. Raises SocketError.
-
-    With `reuse_port` other sockets of the same user that have it, too, may listen beside it.
-    """
-    listener = gevent.socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            # [::] means IPv6 alone, as everywhere in SideLB: what an address says does not depend on
-            # bindv6only.
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        send_without_delay(listener)
-        keep_alive(listener)
-        if is_loopback(host) and not is_wildcard(host):
-            bound_buffers(listener)
-        if reuse_port:
-            sharing.share(listener)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-        if reuse_port:
-            sharing.spread_evenly(listener)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def peer_text(peer):

@@ -1,20 +1,14 @@
 """The sockets that UDP clients send to: the listener, and beside a wildcard one for each local address in use."""
 from __future__ import absolute_import, division, print_function
 
-import socket
-
-import gevent
 from gevent import get_hub
 
-from ..compat import READ, SocketError, ask_for_destination, bare_socket
+from ..compat import READ, bare_socket
 from ..net.connect import OUT_OF_RESOURCES
-from ..net.endpoints import is_wildcard
+from ..net.listeners import listen_udp
 from ..net import reuse_port as sharing
 
-RECEIVE_BUFFER_BYTES = 8 << 20
 MOST_LOCAL_ADDRESSES = 256         # sockets that a wildcard listener opens for its addresses
-
-SO_RCVBUFFORCE = 33                # socket(7)
 
 
 class LocalFronts(object):
@@ -24,10 +18,9 @@ class LocalFronts(object):
     is called in the hub when one is readable. This object owns the sockets; it does not own `listener`.
     """
 
-    def __init__(self, listener, family, port, read, log):
+    def __init__(self, listener, port, read, log):
         self.opened = 0                    # so far
         self._listener = listener
-        self._family = family
         self._port = port
         self._read = read
         self._log = log
@@ -43,7 +36,7 @@ class LocalFronts(object):
     def _open(self, local):
         try:
             shared = sharing.is_shared(self._listener)
-            front = bare_socket(listen(local, self._port, self._family, shared, beside_wildcard=True))
+            front = bare_socket(listen_udp(local, self._port, shared, beside_wildcard=True))
             if shared:
                 # The kernel would prefer it to the wildcards of the other instances: they would get nothing.
                 sharing.stop_receiving(front)
@@ -65,38 +58,3 @@ class LocalFronts(object):
                 watcher.stop()
                 front.close()
         self._fronts.clear()
-
-
-def raise_receive_buffer(sock):
-    """As far as the system allows: past net.core.rmem_max only with CAP_NET_ADMIN, socket(7)."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-    except SocketError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-
-
-def listen(host, port, family, reuse_port=False, beside_wildcard=False):
-    """A bound gevent UDP socket. The caller owns it. Raises SocketError.
-
-    Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it refuses a second
-    instance of this program, and lets its own further sockets (`beside_wildcard`) in. With `reuse_port` other sockets
-    of the same user that have it, too, may be bound beside it.
-    """
-    listener = gevent.socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if is_wildcard(host):
-            ask_for_destination(listener)
-        if beside_wildcard:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sharing.share(listener)
-        raise_receive_buffer(listener)
-        listener.bind((host, port))
-        if is_wildcard(host):
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

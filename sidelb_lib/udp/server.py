@@ -28,7 +28,7 @@ SETTLING_SECONDS = 0.05            # what another core is handing to a socket ha
 class UdpServer(DatagramServer):
     """Carries each client's datagrams to a member of `pool`, and the replies back.
 
-    `listener` is a bound gevent socket (see `udp_fronts.listen`); this object owns it. What the other settings mean is
+    `listener` is a bound gevent socket (see `net.listeners`); this object owns it. What the other settings mean is
     told by SessionTable.
     """
 
@@ -49,7 +49,7 @@ class UdpServer(DatagramServer):
         DatagramServer.init_socket(self)
         self.socket = bare_socket(self.socket)
         if is_wildcard(self.address[0]):
-            self._local_fronts = LocalFronts(self.socket, self.family, self.address[1], self._read_front, self._log)
+            self._local_fronts = LocalFronts(self.socket, self.address[1], self._read_front, self._log)
 
     def _do_read(self):
         """gevent's hook: the listener is readable. Runs in the hub."""

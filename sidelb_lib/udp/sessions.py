@@ -16,8 +16,8 @@ from gevent.hub import RawGreenlet
 from ..compat import READ, SocketError, WOULD_BLOCK, new_socket, switch_of
 from ..net.connect import LOCAL_FAULTS
 from ..net.endpoints import endpoint_text
+from ..net.socket_options import raise_receive_buffer
 from ..errors import NobodyReachable
-from .fronts import raise_receive_buffer
 
 MOST_BYTES = 65536                 # no datagram is larger: 65,507 bytes in IPv4, 65,527 in IPv6
 MOST_KEPT_BYTES = 4096             # an unanswered datagram up to this size is sent again after a refusal

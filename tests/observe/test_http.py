@@ -15,7 +15,7 @@ from sidelb_lib import compat
 from sidelb_lib.observe import http
 from sidelb_lib import service
 from sidelb_lib.config import settings
-from sidelb_lib.tcp import server as tcp
+from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.errors import BindError
 
 from ..support.clients import connect, read_all, read_line
@@ -74,7 +74,7 @@ class Running(object):
         application = http.Application(
             lambda: self.stub.started, lambda: self.stub.ready, lambda: self.stub.snapshot(), {'version': '1'},
             self.log, lambda: 0.0, 'web7.example.com')
-        self.server = http.HttpServer(tcp.listen('127.0.0.1', 0, socket.AF_INET), application, self.log, **options)
+        self.server = http.HttpServer(listen_tcp('127.0.0.1', 0), application, self.log, **options)
         self.address = self.server.address
 
     def __enter__(self):

@@ -4,13 +4,12 @@ from __future__ import absolute_import, division, print_function
 import copy
 import pkgutil
 import re
-import socket
 
 import pytest
 
 from sidelb_lib.observe import http
 from sidelb_lib.observe import page
-from sidelb_lib.tcp import server as tcp
+from sidelb_lib.net.listeners import listen_tcp
 
 from ..support.browser import Browser
 from ..support.recording import RecordingLog
@@ -70,7 +69,7 @@ class Served(object):
     def __enter__(self):
         log = RecordingLog()
         application = http.Application(None, None, lambda: self.snapshot, {}, log, lambda: 0.0)
-        self.server = http.HttpServer(tcp.listen('127.0.0.1', self.port, socket.AF_INET), application, log)
+        self.server = http.HttpServer(listen_tcp('127.0.0.1', self.port), application, log)
         self.server.start()
         self.port = self.server.address[1]
         return self

