@@ -24,7 +24,9 @@ from .observe.logs import EventLog, LineWriter, timestamp
 from .pool.pool import Pool
 from .observe.systemd import notify
 from .policies.registry import policy_named
-from .checks.prober import Parole, Prober, probe_named
+from .checks import registry as checks
+from .checks.prober import Prober
+from .checks.second_chance import SecondChance
 from .tcp.relay import RelayResources
 from .tcp import server as tcp
 from .udp import server as udp
@@ -250,7 +252,7 @@ class Service(object):
                 listener, self.pool, self.log, self._clock,
                 max_sessions=self._affordable('max_sessions', self._budget.sessions),
                 session_timeout=settings.session_timeout, responses=settings.responses,
-                replies_vouch=settings.check in ('udp', 'off'), **common)
+                replies_vouch=settings.check.name in ('udp', 'off'), **common)
         return tcp.TcpServer(
             listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
             max_connections=self._affordable('max_connections', self._budget.connections),
@@ -268,10 +270,11 @@ class Service(object):
 
     def _make_prober(self):
         settings = self.settings
-        if settings.check == 'off':
-            Parole(self.pool, settings.check_interval)
+        if settings.check.name == 'off':
+            SecondChance(self.pool, settings.check_interval)
             return None
-        return Prober(self.pool, probe_named(settings.check), self.log, self._clock, self._chance,
+        probe = checks.make(settings.check, checks.Context(settings, self._clock))
+        return Prober(self.pool, probe, self.log, self._clock, self._chance,
                       settings.check_interval, settings.check_timeout)
 
     def _start_status_server(self):

@@ -8,10 +8,11 @@ from __future__ import absolute_import, division, print_function
 import re
 from collections import namedtuple
 
+from ..checks import registry as checks
 from ..net.endpoints import endpoint_text, family_of, is_loopback, is_wildcard
 from ..errors import SettingsError
 from .values import (
-    duration, number, one_of, one_of_or_off, parse_backend, parse_check, parse_http, parse_listener,
+    duration, number, one_of, one_of_or_off, parse_backend, parse_http, parse_listener,
     parse_resolver, parse_ring_domain, parse_socket_path, parse_switch, printable, value_text)
 
 PREFIX = 'SIDELB_'
@@ -86,7 +87,7 @@ TABLE = (
         'dns_hold', duration(0, _DAY), '30s',
         'how long an empty DNS answer is distrusted before the servers are let go'),
     _setting(
-        'check', parse_check, 'tcp',
+        'check', checks.parse, 'tcp',
         'how servers are probed: tcp (connects) or off; for proto=udp: udp (the default there; a refusal is '
         'a failure), dns (wants an answer), send:HEX,expect:HEX (wants a reply that begins so) or off'),
     _setting(
@@ -167,7 +168,7 @@ def parse(arguments, environ):
     - `listener` is (ip, port); `http` too, or None when off
     - `ring_domains` is ((name, port), ...), `backends` (Backend, ...)
     - `resolver` is ((ip, port), ...), () for resolv.conf
-    - `check` is a word or an Exchange; `check` and `group` are 'off' when off
+    - `check` is a checks.registry.Choice, whose name is 'off' when off; `group` is 'off' when off
     - `status_socket` is None when off; `reuse_port` is a bool
     - `max_connections` and `max_sessions` are None when the descriptor limit decides
     """
@@ -184,7 +185,7 @@ def parse(arguments, environ):
         if written.texts:
             values[setting.attribute] = _value(setting, written.texts, mistakes)
     if values['proto'] == 'udp' and origins['check'] == 'default':
-        values['check'] = 'udp'
+        values['check'] = checks.parse(checks.DEFAULTS['udp'])
     mistakes += _missing(given, listens)
     mistakes += _wrong_protocol(values, origins)
     mistakes += _repeated_servers(values)
@@ -284,9 +285,10 @@ def _wrong_protocol(values, origins):
             yield '%s= is for proto=%s%s' % (setting.key, setting.proto,
                                              ' (for %s use %s=)' % (proto, twin) if twin else '')
     check = values['check']
-    if origins['check'] != 'default' and check not in (None, 'off') and (check == 'tcp') != (proto == 'tcp'):
-        words = 'tcp or off' if proto == 'tcp' else 'udp, dns, send:HEX,expect:HEX or off'
-        yield 'check=%s is not for proto=%s: choose %s' % (value_text(check), proto, words)
+    if check is not None and proto not in check.protocols:
+        words = checks.words(proto)
+        yield 'check=%s is not for proto=%s: choose %s or %s' % (
+            value_text(check), proto, ', '.join(words[:-1]), words[-1])
 
 
 def _server_endpoints(values):

@@ -4,7 +4,6 @@ A parser takes a text and returns the value, or raises ValueError with what is w
 """
 from __future__ import absolute_import, division, print_function
 
-import binascii
 import re
 from collections import namedtuple
 
@@ -16,17 +15,12 @@ _OFF = ('off', 'false', 'no')
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600}
 _DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
-_EXCHANGE = re.compile(r'send:([0-9a-f]+),expect:([0-9a-f]+)\Z')
 
 _MOST_SOCKET_PATH = 107              # unix(7)
-_MOST_PROBE_BYTES = 1232             # goes through any network in one piece: DNS flag day 2020
 _MOST_SHOWN = 120                    # characters of what a user wrote
 
 #: One server of `backends`: its `addresses` ((ip, port), ...), or () and its `name` and `port`.
 Backend = namedtuple('Backend', 'addresses name port')
-
-#: A probe of `check`: the bytes to send, and those that the reply must begin with.
-Exchange = namedtuple('Exchange', 'send expect')
 
 
 def parse_listener(text):
@@ -110,19 +104,6 @@ def parse_switch(text):
     return text.lower() in _ON
 
 
-def parse_check(text):
-    """'tcp', 'udp', 'dns', 'off' or an Exchange."""
-    if not text.lower().startswith('send:'):
-        return one_of_or_off('tcp', 'udp', 'dns', 'send:HEX,expect:HEX')(text)
-    parts = _EXCHANGE.match(text.replace(' ', '').lower())
-    if not parts or any(len(part) % 2 for part in parts.groups()):
-        raise ValueError('write send:HEX,expect:HEX, with two hexadecimal digits for each byte')
-    exchange = Exchange(*[binascii.unhexlify(part) for part in parts.groups()])
-    if max(len(part) for part in exchange) > _MOST_PROBE_BYTES:
-        raise ValueError('a probe has at most %d bytes' % _MOST_PROBE_BYTES)
-    return exchange
-
-
 def duration(least, most):
     """A parser of seconds from `least` to `most`; where 0 is allowed, `off` is 0."""
     def parse_duration(text):
@@ -169,8 +150,6 @@ def value_text(value):
         return duration_text(value)
     if isinstance(value, Backend):
         return '+'.join(endpoint_text(*address) for address in value.addresses or ((value.name, value.port),))
-    if isinstance(value, Exchange):
-        return 'send:%s,expect:%s' % tuple(str(binascii.hexlify(part).decode('ascii')) for part in value)
     if isinstance(value, tuple):
         return endpoint_text(*value)
     return printable(str(value))

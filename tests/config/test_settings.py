@@ -9,7 +9,7 @@ import pytest
 
 from sidelb_lib.config import settings
 from sidelb_lib.errors import SettingsError
-from sidelb_lib.config.values import Backend, Exchange, duration_text, printable
+from sidelb_lib.config.values import Backend, duration_text, printable
 
 README = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'README.md')
 PLAIN = '127.0.0.1:5432 10.0.0.3:5432'
@@ -187,8 +187,6 @@ def test_resolvers(text, resolvers):
     ('max_connections=100', 'max_connections', 100),
     ('group=off', 'group', 'off'),
     ('group=ptr', 'group', 'ptr'),
-    ('check=off', 'check', 'off'),
-    ('check=false', 'check', 'off'),
     ('status_socket=off', 'status_socket', None),
     ('status_socket=/tmp/a=b.sock', 'status_socket', '/tmp/a=b.sock'),
     ('http=127.0.0.1:8404', 'http', ('127.0.0.1', 8404)),
@@ -207,18 +205,14 @@ def test_values_of_tcp(argument, attribute, value):
     ('session_timeout=5s', 'session_timeout', 5.0),
     ('responses=1', 'responses', 1),
     ('max_sessions=10', 'max_sessions', 10),
-    ('check=udp', 'check', 'udp'),
-    ('check=dns', 'check', 'dns'),
-    ('check=off', 'check', 'off'),
-    ('check=send:00ff,expect:4F4b', 'check', Exchange(b'\x00\xff', b'OK')),
 ])
 def test_values_of_udp(argument, attribute, value):
     assert getattr(parse(PLAIN + ' proto=udp ' + argument), attribute) == value
 
 
 def test_the_default_check_is_that_of_the_protocol():
-    assert parse(PLAIN).check == 'tcp'
-    assert parse(PLAIN + ' proto=udp').check == 'udp'
+    assert parse(PLAIN).check.name == 'tcp'
+    assert parse(PLAIN + ' proto=udp').check.name == 'udp'
 
 
 def test_defaults():

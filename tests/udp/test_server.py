@@ -17,7 +17,8 @@ from sidelb_lib.udp import sessions as udp_sessions
 from sidelb_lib.compat import monotonic
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.registry import policy_named
-from sidelb_lib.checks.prober import Prober, probe_udp
+from sidelb_lib.checks import udp as udp_check
+from sidelb_lib.checks.prober import Prober
 
 from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
@@ -500,7 +501,7 @@ def test_the_udp_probe_finds_a_closed_port_and_its_return(balancer, echo):
     one = balancer()
     server = echo('A', OWN_IP, delay=None)
     one.use(server.endpoint)
-    prober = Prober(one.pool, probe_udp, one.log, monotonic, random.random, interval=0.02, timeout=0.05)
+    prober = Prober(one.pool, udp_check.probe, one.log, monotonic, random.random, interval=0.02, timeout=0.05)
     one.greenlets.append(gevent.spawn(prober.run))
     wait_until('it is not probed', lambda: len(server.received) > 3)
     assert one.pool.healthy

@@ -1,0 +1,18 @@
+"""check=off: nothing is sent to servers, so only clients find out that one is dead."""
+from __future__ import absolute_import, division, print_function
+
+import gevent
+
+
+class SecondChance(object):
+    """Stands in for the prober: an address that clients found dead gets another chance after `interval` seconds. The
+    next failure takes it out again."""
+
+    def __init__(self, pool, interval):
+        self._pool = pool
+        self._interval = interval
+        pool.observers.append(self._pool_changed)
+
+    def _pool_changed(self, event, subject):
+        if event == 'down':
+            gevent.spawn_later(self._interval, self._pool.restore, subject)
