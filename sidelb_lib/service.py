@@ -16,8 +16,9 @@ from gevent.event import Event
 from . import __version__
 from .observe.status_socket import DEFAULT_PATH, StatusServer, socket_paths
 from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
-from .net.endpoints import endpoint_text, family_of, is_local, is_loopback, is_wildcard
+from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
+from .net.own_listener import would_come_back
 from .errors import BindError, SidelbError
 from .pool.history import History
 from .observe.logs import EventLog, LineWriter, timestamp
@@ -212,10 +213,10 @@ class Service(object):
     def _refuse_loops(self, host, port):
         """A wildcard has every address of this host, which only the host itself can tell. Raises BindError."""
         addresses = [address for backend in self.settings.backends for address in backend.addresses]
-        for ip, its_port in addresses if is_wildcard(host) else []:
-            if its_port == port and family_of(ip) == family_of(host) and is_local(ip):
+        for address in addresses:
+            if would_come_back(address, (host, port)):
                 raise BindError('%s is an address of this host, and so the listener %s itself, a loop: name the address '
-                                'of the server' % (endpoint_text(ip, its_port), endpoint_text(host, port)))
+                                'of the server' % (endpoint_text(*address), endpoint_text(host, port)))
 
     def _bind_http(self):
         """The bound listener for HTTP, None where it is off. Raises BindError."""

@@ -13,7 +13,8 @@ import socket
 from collections import namedtuple
 
 from ..compat import READ, WOULD_BLOCK, WRITE, SocketError, monotonic, new_socket
-from ..net.connect import LOCAL_FAULTS, ConnectError, connect, wait_for
+from ..net.blame import SERVER, blame
+from ..net.connect import ConnectError, connect, wait_for
 
 MAX_REPLY_BYTES = 64 * 1024       # of one conversation
 MAX_SHOWN = 120                   # characters of what a server said
@@ -59,10 +60,10 @@ def shown(data):
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN - 3] + '...'
 
 
-def failure(error):
-    """The exception to raise for a SocketError: whose fault is it?"""
-    if error.errno in LOCAL_FAULTS or error.errno in WOULD_BLOCK:
-        return ConnectError(error.errno)
+def failure(error, call, protocol):
+    """The exception to raise for a SocketError of `call` (see `net.blame`): whose fault is it?"""
+    if blame(error.errno, call, protocol) != SERVER:
+        return ConnectError(error.errno, call, protocol)
     return ProbeFailed(error.strerror or str(error))
 
 
@@ -97,7 +98,7 @@ class Conversation(object):
                 data = data[self._sock.send(data):]
             except SocketError as error:
                 if error.errno not in WOULD_BLOCK:
-                    raise failure(error)
+                    raise failure(error, 'send', 'tcp')
                 self._wait(WRITE)
 
     def receive(self):
@@ -110,7 +111,7 @@ class Conversation(object):
                 data = self._sock.recv(MAX_REPLY_BYTES)
             except SocketError as error:
                 if error.errno not in WOULD_BLOCK:
-                    raise failure(error)
+                    raise failure(error, 'receive', 'tcp')
                 self._wait(READ)
                 continue
             self.ended = not data
@@ -157,16 +158,19 @@ def exchange_datagram(address, payload, deadline):
 
     Raises ProbeFailed for a refusal, ConnectError for a fault of this host's own.
     """
-    sock = None
+    call, sock = 'socket', None
     try:
         sock = new_socket(address.family, socket.SOCK_DGRAM)
+        call = 'connect'
         sock.connect(address.sockaddr)
+        call = 'send'
         sock.send(payload)
+        call = 'receive'
         if not wait_for(sock, READ, deadline.left()):
             return None
         return sock.recv(65536)
     except SocketError as error:
-        raise failure(error)
+        raise failure(error, call, 'udp')
     finally:
         if sock is not None:
             sock.close()

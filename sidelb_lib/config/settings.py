@@ -9,8 +9,9 @@ import re
 from collections import namedtuple
 
 from ..checks import registry as checks
-from ..net.endpoints import endpoint_text, family_of, is_loopback, is_wildcard
+from ..net.endpoints import canonical_ip, endpoint_text
 from ..errors import SettingsError
+from ..net.own_listener import bind_the_same, never, would_come_back
 from .values import (
     duration, number, one_of, one_of_or_off, parse_backend, parse_http, parse_listener,
     parse_resolver, parse_ring_domain, parse_socket_path, parse_switch, printable, value_text)
@@ -323,20 +324,14 @@ def _loops(values):
             yield '%s is the listener %s itself, a loop: name the address of the server' % (
                 endpoint_text(host, port), own)
     http = values['http']
-    if http and values['proto'] == 'tcp' and http[1] == listener[1] != 0 and (
-            http[0] == listener[0] or is_wildcard(http[0]) or is_wildcard(listener[0])):
+    if http and values['proto'] == 'tcp' and bind_the_same(http, listener):
         yield 'http=%s is the address of the listener %s: give it another port' % (endpoint_text(*http), own)
 
 
 def _would_meet(listener, host, port):
     """Would a connection to (host, port) come to the listener? Without asking for our own addresses."""
-    own_host, own_port = listener
-    if port != own_port:
-        return False
-    if host == 'localhost':
-        return own_host in ('127.0.0.1', '::1') or is_wildcard(own_host)
-    same_family = family_of(own_host) == family_of(host)            # a wildcard listens for its own family alone
-    return host == own_host or is_wildcard(own_host) and is_loopback(host) and same_family
+    ips = ('127.0.0.1', '::1') if host == 'localhost' else (canonical_ip(host),)
+    return any(ip and would_come_back((ip, port), listener, never) for ip in ips)
 
 
 # --- texts ---

@@ -3,7 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 
-from ..net.endpoints import canonical_ip, endpoint_text, is_local, is_wildcard
+from ..net.endpoints import canonical_ip, endpoint_text
+from ..net.own_listener import would_come_back
 from ..resolver.client import FOUND, empty, found
 
 _MOST_HOSTS_BYTES = 1 << 20
@@ -23,27 +24,6 @@ def addresses_in_hosts(text, name):
             if ip and ip not in ips:
                 ips.append(ip)
     return ips
-
-
-def is_own_listener(endpoint, listeners, is_local=is_local):
-    """Would a connection to `endpoint` come to one of our `listeners`? All are (ip, port).
-
-    A wildcard listener has every address of this machine; every loopback address counts, in both families.
-    """
-    ip, port = endpoint
-    for own_ip, own_port in listeners:
-        if port == own_port:
-            if ip == own_ip or is_wildcard(own_ip) and (_is_loopback(ip) or is_local(ip)):
-                return True
-            if is_wildcard(ip) and _is_loopback(own_ip):     # connects to loopback
-                return True
-    return False
-
-
-def _is_loopback(ip):
-    if ip.startswith('::ffff:') and '.' in ip:
-        ip = ip[7:]
-    return ip in ('::1', '::', '0.0.0.0') or ip.startswith('127.') and '.' in ip
 
 
 class AddressBook(object):
@@ -98,7 +78,7 @@ class AddressBook(object):
         return answer._replace(values=tuple(values))
 
     def _is_own(self, origin, name, ip, port):
-        if not is_own_listener((ip, port), self._listeners):
+        if not any(would_come_back((ip, port), listener) for listener in self._listeners):
             return False
         self._tell_once('own_listener_skipped',
                         '{origin} points {name} at our own listener ({address}): skipped', key=(origin, name),

@@ -10,24 +10,19 @@ from gevent import get_hub, getcurrent, monkey
 
 from ..compat import READ, WRITE, SocketError, new_socket, poll
 from ..errors import SidelbError
-
-#: Faults of this host that pass.
-OUT_OF_RESOURCES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-
-#: Faults of this host. They say nothing about the server, which is never marked down for them.
-LOCAL_FAULTS = OUT_OF_RESOURCES | frozenset([errno.EADDRNOTAVAIL])
+from .blame import SERVER, blame
 
 #: Where Linux begins to hand out local ports, see ip(7), ip_local_port_range.
 FIRST_EPHEMERAL_PORT = 32768
 
 
 class ConnectError(SidelbError):
-    """An attempt failed. `code` is the errno, `local` says that this host is to blame and not the server."""
+    """An attempt failed. `code` is the errno of `call`, `local` says that this host is to blame and not the server."""
 
-    def __init__(self, code):
+    def __init__(self, code, call='connect', protocol='tcp'):
         SidelbError.__init__(self, os.strerror(code))
         self.code = code
-        self.local = code in LOCAL_FAULTS
+        self.local = blame(code, call, protocol) != SERVER
 
 
 def connect(address, timeout):
@@ -41,7 +36,7 @@ def connect(address, timeout):
     try:
         sock = new_socket(address.family, socket.SOCK_STREAM)
     except SocketError as error:
-        raise ConnectError(error.errno)
+        raise ConnectError(error.errno, 'socket')
     connected = False
     try:
         code = sock.connect_ex(address.sockaddr)
@@ -54,6 +49,8 @@ def connect(address, timeout):
                 code = finish_connect(sock, timeout)
         if code in (0, errno.EISCONN) and connected_to_itself(sock, address):
             code = errno.ECONNREFUSED
+        if code == errno.EADDRNOTAVAIL and no_source_address(address):
+            code = errno.ENETUNREACH
         if code not in (0, errno.EISCONN):
             raise ConnectError(code)
         connected = True
@@ -101,3 +98,19 @@ def connected_to_itself(sock, address):
     It happens with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC 9293, 3.5).
     """
     return address.port >= FIRST_EPHEMERAL_PORT and sock.getsockname()[:2] == address.sockaddr[:2]
+
+
+def no_source_address(address):
+    """Has this host no address from which `address` could be reached, as with IPv6 turned off?
+
+    A TCP connect says EADDRNOTAVAIL then, and also when all local ports towards the server are taken. A UDP socket takes
+    its port from another stock, and says EAGAIN without one. Nothing is sent.
+    """
+    try:
+        sock = new_socket(address.family, socket.SOCK_DGRAM)
+    except SocketError as error:
+        return error.errno == errno.EAFNOSUPPORT
+    try:
+        return sock.connect_ex(address.sockaddr) in (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+    finally:
+        sock.close()

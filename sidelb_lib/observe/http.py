@@ -21,7 +21,7 @@ from . import page
 from . import render as status
 from ..net import reuse_port as sharing
 from ..compat import SocketError, let_traffic_pass, monotonic
-from ..net.connect import LOCAL_FAULTS
+from ..net.blame import SHORTAGES
 from ..net.endpoints import canonical_ip
 
 MOST_HEAD_BYTES = 8192
@@ -204,7 +204,7 @@ class HttpServer(WSGIServer):
         except SocketError as error:
             if error.errno in self.fatal_errors:
                 raise
-            if error.errno in LOCAL_FAULTS:
+            if error.errno in SHORTAGES:
                 self.stop_accepting()
                 self._accept_again_in(ACCEPT_PAUSE)
             return None

@@ -11,7 +11,8 @@ from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
-from ..net.connect import OUT_OF_RESOURCES, ConnectError, connect
+from ..net.blame import SHORTAGES
+from ..net.connect import ConnectError, connect
 from ..durations import Durations
 from ..errors import NobodyReachable
 from ..net.resets import abort
@@ -107,7 +108,7 @@ class TcpServer(StreamServer):
             # Anything else is the fault of a connection that is gone already: accept(2) says to treat it like
             # EAGAIN.
             self._queue_is_empty = error.errno in WOULD_BLOCK
-            if error.errno in OUT_OF_RESOURCES:
+            if error.errno in SHORTAGES:
                 self._pause(error)
             return None
         self.accepted += 1

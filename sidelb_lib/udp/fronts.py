@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from gevent import get_hub
 
 from ..compat import READ, bare_socket
-from ..net.connect import OUT_OF_RESOURCES
+from ..net.blame import SHORTAGES
 from ..net.listeners import listen_udp
 from ..net import reuse_port as sharing
 
@@ -43,7 +43,7 @@ class LocalFronts(object):
         except EnvironmentError as error:
             self._log.warning('no_local_socket', 'replies from {local} may have another address of this host: {error}',
                               local=local, error=error.strerror or str(error))
-            if error.errno not in OUT_OF_RESOURCES:       # else it is tried again at the next datagram
+            if error.errno not in SHORTAGES:       # else it is tried again at the next datagram
                 self._fronts[local] = self._listener, None
             return
         watcher = get_hub().loop.io(front.fileno(), READ)

@@ -14,7 +14,7 @@ from gevent.event import Event
 from gevent.hub import RawGreenlet
 
 from ..compat import READ, SocketError, WOULD_BLOCK, new_socket, switch_of
-from ..net.connect import LOCAL_FAULTS
+from ..net.blame import HOST, blame
 from ..net.endpoints import endpoint_text
 from ..net.socket_options import raise_receive_buffer
 from ..errors import NobodyReachable
@@ -135,7 +135,7 @@ class SessionTable(object):
 
     def _send_after_error(self, session, data, error):
         """A refusal is that of an earlier datagram, and the kernel has not sent this one: send it now."""
-        if error.errno in WOULD_BLOCK or error.errno in LOCAL_FAULTS:
+        if error.errno in WOULD_BLOCK or blame(error.errno, 'send', 'udp') == HOST:
             self.drop('upstream_full', 'the send buffer towards {address} is full', address=str(session.address))
         elif error.errno == errno.EMSGSIZE:
             self.drop('too_long', 'a datagram of {size} bytes is too long for {address}', size=len(data),
@@ -230,7 +230,7 @@ class SessionTable(object):
         try:
             upstream = new_socket(address.family, socket.SOCK_DGRAM)
         except SocketError as error:
-            if error.errno in LOCAL_FAULTS:
+            if blame(error.errno, 'socket', 'udp') == HOST:
                 raise NobodyReachable('this host is short of resources: %s' % error.strerror)
             code = error.errno                # EAFNOSUPPORT: a host without IPv6
         else:
@@ -240,7 +240,7 @@ class SessionTable(object):
                     raise_receive_buffer(upstream)
                 return upstream
             upstream.close()
-        if code not in LOCAL_FAULTS:
+        if blame(code, 'connect', 'udp') != HOST:
             self.members.report_failure(address, os.strerror(code))
         return None
 

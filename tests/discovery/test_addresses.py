@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from sidelb_lib.discovery.addresses import AddressBook, addresses_in_hosts, is_local, is_own_listener
+from sidelb_lib.discovery.addresses import AddressBook, addresses_in_hosts
 from sidelb_lib.resolver.client import EMPTY, FOUND, found
 from tests.support.recording import RecordingLog
 
@@ -111,33 +111,6 @@ def test_a_dns_answer_of_nothing_but_our_own_listener_is_empty(log):
     book = AddressBook(FakeResolver(['127.0.0.1']), log, None, [LISTENER])
     assert answers(book)['A'].kind == EMPTY
     assert 'our own listener' in answers(book)['A'].reason
-
-
-@pytest.mark.parametrize('ip, port, listener, own', [
-    ('127.0.0.1', 5432, ('127.0.0.1', 5432), True),
-    ('127.0.0.1', 5433, ('127.0.0.1', 5432), False),
-    ('127.0.0.2', 5432, ('127.0.0.1', 5432), False),
-    ('127.0.0.2', 5432, ('0.0.0.0', 5432), True),
-    ('::1', 5432, ('0.0.0.0', 5432), True),
-    ('127.0.0.1', 5432, ('::', 5432), True),
-    ('::ffff:127.0.0.1', 5432, ('::', 5432), True),
-    ('10.9.0.1', 5432, ('0.0.0.0', 5432), False),
-    ('10.9.0.5', 5432, ('0.0.0.0', 5432), True),
-    ('10.9.0.5', 5433, ('0.0.0.0', 5432), False),
-    ('10.9.0.5', 5432, ('10.9.0.6', 5432), False),
-    ('0.0.0.0', 5432, ('127.0.0.1', 5432), True),
-    ('::', 5432, ('::1', 5432), True),
-    ('0.0.0.0', 5432, ('10.9.0.5', 5432), False),
-])
-def test_our_own_listener_is_recognised(ip, port, listener, own):
-    """10.9.0.5 plays an address of this machine."""
-    assert is_own_listener((ip, port), [('192.0.2.1', 1), listener], is_local='10.9.0.5'.__eq__) is own
-
-
-def test_an_address_of_this_machine_is_told_from_others():
-    assert is_local('127.0.0.1')
-    assert not is_local('192.0.2.1')
-    assert not is_local('2001:db8::1')
 
 
 def test_a_hosts_file_that_cannot_be_read_is_reported_once(log, tmpdir):
