@@ -107,11 +107,11 @@ def run(arguments):
         return demo.run(chosen['--keep'], sys.stdout)
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--check-config'])
-    from sidelb_lib.observe import status_socket as admin
+    from sidelb_lib.observe import status_client
     paths = chosen['--socket'] or [status_socket()]
     if chosen['status']:
-        return admin.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
-    healthy, reason = admin.health_check(paths[0])
+        return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
+    healthy, reason = status_client.health_check(paths[0])
     return say('Healthy') if healthy else fail([reason], 1)
 
 
@@ -124,17 +124,17 @@ def serve(arguments, only_check):
         raise
     if only_check:
         return say(settings.describe(effective))
-    from sidelb_lib import service
-    return service.run(effective)
+    from sidelb_lib import process
+    return process.run(effective, os.environ)
 
 
 def status_socket():
     """Where a running SideLB is asked, when no --socket says so."""
-    from sidelb_lib.observe import status_socket as admin
     from sidelb_lib.config import settings
+    from sidelb_lib.observe import places
     text = os.environ.get('SIDELB_STATUS_SOCKET', '').strip()
     if not text:
-        return admin.first_that_listens(admin.socket_paths(os.environ, os.getuid()))
+        return places.first_that_listens(places.socket_paths(os.environ, os.getuid()))
     path = settings.parse_one('status_socket', text)
     if path is None:
         raise SidelbError('SIDELB_STATUS_SOCKET turns the status socket off: there is none to ask')

@@ -1,147 +1,64 @@
-"""The composition root: builds the parts out of settings, starts and ends them, and answers for the whole."""
+"""One balancer: builds its parts out of settings, starts and ends them, and answers for the whole."""
 from __future__ import absolute_import, division, print_function
 
-import os
 import random
-import resource
-import signal
-import socket
-import sys
-import time
 import traceback
 
 import gevent
-from gevent.event import Event
 
 from . import __version__
-from .observe.status_socket import DEFAULT_PATH, StatusServer, socket_paths
-from .compat import find_splice, http_server_is_sound, let_traffic_pass, monotonic
-from .net.endpoints import endpoint_text, is_loopback, is_wildcard
-from .net.listeners import listen_tcp, listen_udp
-from .net.own_listener import would_come_back
-from .errors import BindError, SidelbError
-from .pool.history import History
-from .observe.logs import EventLog, LineWriter, timestamp
-from .pool.pool import Pool
-from .observe.systemd import notify
-from .policies.registry import policy_named
 from .checks import registry as checks
 from .checks.prober import Prober
 from .checks.second_chance import SecondChance
-from .tcp.relay import RelayResources
+from .compat import find_splice, monotonic
+from .errors import BindError
+from .net.endpoints import endpoint_text
+from .net.listeners import listen_tcp, listen_udp
+from .net.own_listener import would_come_back
+from .observe import snapshot
+from .policies.registry import policy_named
+from .pool.history import History
+from .pool.pool import Pool
 from .tcp import server as tcp
+from .tcp.relay import RelayResources
 from .udp import server as udp
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
-MEMBERS_AT_ONCE = 16             # of a snapshot, between two pauses
-
-
-def run(settings, environ=os.environ):
-    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when the listener can not be bound."""
-    writer = LineWriter(sys.stdout.fileno())
-    try:
-        log = EventLog(writer, settings.log_level, settings.log_format)
-        writer.on_loss = lambda count: log.warning(
-            'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
-        service = Service(settings, log, raise_descriptor_limit(), status_paths(settings, environ))
-        listen_to_signals(service)       # first: whoever sees the log say "listening" may stop it at once
-        service.start()
-        notify('READY=1\nSTATUS=listening on %s' % service.listener, environ)
-        service.wait_for_stop()
-        notify('STOPPING=1\nSTATUS=draining', environ)
-        service.drain()
-        service.stop()
-    finally:
-        writer.close()
-    return 0
-
-
-def raise_descriptor_limit():
-    """Raise the soft limit of open files to the hard one. Returns the limit in force."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = 1 << 20                   # fs.nr_open's default: no process gets more
-    if soft == resource.RLIM_INFINITY or soft >= hard:
-        return hard
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    except ValueError:
-        return soft
-    return hard
-
-
-def status_paths(settings, environ):
-    """Where to make the status socket: the places to try, in order."""
-    if not settings.status_socket:
-        return []
-    if settings.origins['status_socket'] == 'default':
-        return socket_paths(environ, os.getuid())
-    return [settings.status_socket]
-
-
-def listen_to_signals(service):
-    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP looks up and probes now.
-
-    gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
-    fails.
-    """
-    gevent.signal_handler(signal.SIGTERM, service.request_stop)
-    gevent.signal_handler(signal.SIGINT, service.request_stop)
-    gevent.signal_handler(signal.SIGHUP, service.refresh)
-
-
-class Budget(object):
-    """How many descriptors go where, out of `limit`."""
-
-    def __init__(self, limit):
-        # Pipes of bulk transfers (128), probes (64), DNS (64), the clients of status and HTTP (32 each), and the rest.
-        reserved = min(400, limit // 2)
-        self.pipes = min(64, reserved // 4)          # each has two
-        self.connections = (limit - reserved) // 2   # each has two sockets
-        self.sessions = limit - reserved             # of UDP: each has one
 
 
 class Service(object):
-    """One balancer. `start()`, then `wait_for_stop()`, `drain()`, `stop()`; `request_stop()` and `refresh()` from
-    outside.
+    """One balancer. `bind()`, `start()`, then `drain()` and `stop()`; `refresh()` at any time.
 
-    `descriptor_limit` is the number of files that may be open, `status_sockets` the places to try for the status
-    socket.
+    `budget` says how many descriptors it may use, see `limits.Budget`.
     """
 
-    def __init__(self, settings, log, descriptor_limit, status_sockets=(), clock=monotonic, chance=random.random,
-                 hosts='/etc/hosts', resolv_conf='/etc/resolv.conf'):
+    def __init__(self, settings, log, budget, clock=monotonic, chance=random.random, hosts='/etc/hosts',
+                 resolv_conf='/etc/resolv.conf'):
         self.settings = settings
         self.log = log
         self.state = 'starting'
         self.server = None
         self.sources = []
-        self._status_sockets = status_sockets
+        self.history = History(clock)
+        self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings.check_fall, settings.check_rise)
+        self.pool.observers.append(self.history.observe)
+        self._budget = budget
         self._clock = clock
         self._chance = chance
         self._hosts = hosts
         self._resolv_conf = resolv_conf
-        self._started = clock()
-        self._stop = Event()
-        self._stop_now = Event()
         self._loops = []
         self._prober = None
-        self._status_server = StatusServer(self.healthy, self.snapshot)
-        self._http_server = None
-        self._budget = Budget(descriptor_limit)
-        self._history = History(clock)
-        self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings.check_fall, settings.check_rise)
-        self.pool.observers.append(self._history.observe)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    def start(self):
-        """Bind and accept, then begin to look up and to probe: clients may come before DNS has answered."""
-        settings = self.settings
+    def bind(self):
+        """Bind the listener: clients wait in the kernel's queue from now on. Raises BindError."""
         self.server = self._make_server(self._bind())
-        http_listener = self._bind_http()
-        self._start_status_server()
-        self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=settings.mode,
+
+    def start(self):
+        """Accept, then begin to look up and to probe: clients may come before DNS has answered."""
+        self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=self.settings.mode,
                       version=__version__)
         self._publish_static_backends()
         self.server.start()
@@ -151,29 +68,18 @@ class Service(object):
         if self._prober:
             self._loop('prober', self._prober.run)
         self._loop('discovery', self._start_discovery)
-        if http_listener:
-            gevent.spawn(self._start_http, http_listener)
 
-    def request_stop(self):
-        """The first call begins the drain, the second ends it."""
-        (self._stop_now if self._stop.is_set() else self._stop).set()
-
-    def wait_for_stop(self):
-        self._stop.wait()
-
-    def drain(self):
-        """No new sessions; existing ones run to their end, or to `drain_timeout`, or to the second signal."""
+    def drain(self, hurry):
+        """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
         self.state = 'draining'
         active = len(self.server.sessions)
         self.log.info('draining', 'draining: {active} sessions, {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)
-        if self._http_server:
-            gevent.spawn(self._http_server.hand_over)
         draining = gevent.spawn(self.server.drain, self.settings.drain_timeout)
-        hurry = gevent.spawn(self._stop_now.wait)
-        gevent.wait([draining, hurry], count=1)
+        hurried = gevent.spawn(hurry.wait)
+        gevent.wait([draining, hurried], count=1)
         cut = draining.value if draining.ready() else self.server.cut_all('a second signal came')
-        hurry.kill()
+        hurried.kill()
         draining.kill()
         self.log.info('stopped', 'stopped: {cut} sessions cut', cut=cut)
 
@@ -181,14 +87,10 @@ class Service(object):
         """End everything at once."""
         self.state = 'stopped'
         gevent.killall(self._loops, block=False)
-        self._status_server.stop()
-        if self._http_server:
-            self._http_server.close()
         self.server.close()
 
     def refresh(self):
-        """Look up and probe now (SIGHUP)."""
-        self.log.info('refreshing', 'looking up and probing now')
+        """Look up and probe now."""
         for source in self.sources:
             source.refresh_now()
         if self._prober:
@@ -217,32 +119,6 @@ class Service(object):
             if would_come_back(address, (host, port)):
                 raise BindError('%s is an address of this host, and so the listener %s itself, a loop: name the address '
                                 'of the server' % (endpoint_text(*address), endpoint_text(host, port)))
-
-    def _bind_http(self):
-        """The bound listener for HTTP, None where it is off. Raises BindError."""
-        if not self.settings.http:
-            return None
-        host, port = self.settings.http
-        where = 'http=%s' % endpoint_text(host, port)
-        if not http_server_is_sound() and (is_wildcard(host) or not is_loopback(host)):
-            raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: '
-                            'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
-                                where, gevent.__version__, port or 8404))
-        try:
-            return listen_tcp(host, port, self.settings.reuse_port)
-        except EnvironmentError as error:
-            raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
-
-    def _start_http(self, listener):
-        """Its modules are only loaded for those who want it, and after the balancer accepts."""
-        from .observe.http import Application, HttpServer
-        versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
-        application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
-                                  socket.gethostname())
-        self._http_server = HttpServer(listener, application, self.log)
-        self._http_server.start()
-        self.log.info('http', 'health, metrics and status page at http://{address}/',
-                      address=endpoint_text(*self._http_server.address[:2]))
 
     def _make_server(self, listener):
         settings = self.settings
@@ -277,23 +153,6 @@ class Service(object):
         probe = checks.make(settings.check, checks.Context(settings, self._clock))
         return Prober(self.pool, probe, self.log, self._clock, self._chance,
                       settings.check_interval, settings.check_timeout)
-
-    def _start_status_server(self):
-        failures = []
-        for path in self._status_sockets:
-            try:
-                self._status_server.start(path)
-            except SidelbError as error:
-                failures.append('%s: %s' % (path, error))
-                continue
-            if failures:
-                self.log.info('status_socket', 'status socket {path} ({reason})', path=path, reason='; '.join(failures))
-            elif path != DEFAULT_PATH:
-                self.log.info('status_socket', 'status socket {path}', path=path)
-            return
-        if failures:
-            self.log.warning('no_status_socket', 'no status socket at {reason}; name another place with '
-                             'status_socket=, or turn it off with status_socket=off', reason='; nor at '.join(failures))
 
     def _publish_static_backends(self):
         """Servers that are known by address take clients at once, before any name has been looked up."""
@@ -348,85 +207,5 @@ class Service(object):
         return True, 'ready: %d of %d servers up' % (up, known)
 
     def snapshot(self):
-        """All that can be seen from outside, as a plain dict of JSON's types. Times are RFC 3339, durations seconds.
-
-        For the greenlets of those who ask: with many members it lets traffic pass in between.
-        """
-        ready, readiness = self.readiness()
-        snapshot = {
-            'version': __version__,
-            'pid': os.getpid(),
-            'host': socket.gethostname(),
-            'uptime': round(self._clock() - self._started, 3),
-            'state': self.state,
-            'healthy': self.healthy(),
-            'ready': ready,
-            'readiness': readiness,
-            'listener': self.listener,
-            'mode': self.settings.mode,
-            'proto': self.settings.proto,
-            'connections': self.server.counts(),
-            'members': [],
-            'rings': [source.snapshot() for source in self.sources if source.kind != 'static'],
-            'events': [self._event_snapshot(*event) for event in self._history.events()],
-        }
-        members = self.pool.members + self.pool.departing
-        carried = self._bytes_carried(members)
-        for position, member in enumerate(members):
-            if position % MEMBERS_AT_ONCE == MEMBERS_AT_ONCE - 1:
-                let_traffic_pass()
-            snapshot['members'].append(self._member_snapshot(member, carried))
-        return snapshot
-
-    def _bytes_carried(self, members):
-        """address -> (sent, received), of ended sessions and living ones.
-
-        All at one moment: a session that ended between the two would count twice, and the next time once, and whoever
-        watches would take that for a counter that went back.
-        """
-        moving = self.server.bytes_in_flight()
-        carried = {}
-        for member in members:
-            for address in member.addresses:
-                sent, received = moving.get(address, (0, 0))
-                carried[address] = address.sent + sent, address.received + received
-        return carried
-
-    def _member_snapshot(self, member, carried):
-        addresses = [self._address_snapshot(address, carried) for address in member.addresses if address in carried]
-        return {
-            'name': member.name,
-            'state': 'departing' if member.departing else 'up' if member.up else 'down',
-            'active': member.active,
-            'total': sum(address['total'] for address in addresses),
-            'failed': sum(address['failed'] for address in addresses),
-            'bytes_sent': sum(address['bytes_sent'] for address in addresses),
-            'bytes_received': sum(address['bytes_received'] for address in addresses),
-            'addresses': addresses,
-        }
-
-    def _address_snapshot(self, address, carried):
-        sent, received = carried[address]
-        return {
-            'address': str(address),
-            'state': 'up' if address.up else 'down',
-            'since': self._wall_time(address.since),
-            'state_seconds': round(self._clock() - address.since, 3),
-            'changes': address.changes,
-            'last_probe': self._wall_time(address.last_probe),
-            'probe_seconds': address.probe_seconds,
-            'last_error': address.last_error,
-            'active': address.active,
-            'total': address.total,
-            'failed': address.failed,
-            'failed_probes': address.failed_probes,
-            'bytes_sent': sent,
-            'bytes_received': received,
-        }
-
-    def _event_snapshot(self, when, event, member, address, error):
-        return {'time': self._wall_time(when), 'event': event, 'member': member, 'address': address, 'error': error}
-
-    def _wall_time(self, moment):
-        """A moment of our clock as a timestamp."""
-        return None if moment is None else timestamp(time.time() - (self._clock() - moment))
+        """All that can be seen of it from outside, see `observe.snapshot`."""
+        return snapshot.of_service(self, self._clock())

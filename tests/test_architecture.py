@@ -10,12 +10,14 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY = os.path.join(PROJECT, 'sidelb_lib')
 
 #: Room -> the rooms that its modules may import from: a folder, or a module that lies beside the folders. `errors`,
-#: `compat`, `durations` and `hub` are the ground floor, open to all; nobody imports upwards, and siblings meet in `service`.
+#: `compat`, `durations`, `hub` and `limits` are the ground floor, open to all; nobody imports upwards, and siblings meet in
+#: `service`.
 ROOMS = {
     'compat': '',
     'errors': '',
     'durations': '',
     'hub': '',
+    'limits': '',
     'net': '',
     'policies': '',
     'pool': 'net policies',
@@ -27,9 +29,10 @@ ROOMS = {
     'config': 'net policies.registry checks.registry',
     'discovery': 'net pool.merging pool.pool resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
+    'process': 'net config observe service',
     'demo': 'net config observe service',
 }
-GROUND = ('errors', 'compat', 'durations', 'hub')
+GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')
 
 
 def modules():

@@ -17,8 +17,9 @@ from gevent.server import StreamServer
 
 from ..config import settings
 from ..errors import SidelbError
+from ..limits import Budget, raise_descriptor_limit
 from ..observe.logs import EventLog
-from ..service import Service, raise_descriptor_limit
+from ..service import Service
 from .zone import NameServer, Zone
 
 RING = 'db.example.com'
@@ -138,17 +139,18 @@ class Demo(object):
         arguments = ['127.0.0.1:0', 'ring_domain=%s:%d' % (RING, port),
                      'resolver=127.0.0.1:%d' % self._name_server.address[1], 'check_interval=1s', 'refresh=1s',
                      'status_socket=off', 'drain_timeout=1s']
-        self.service = Service(settings.parse(arguments, {}), EventLog(self._forget_line), descriptor_limit,
+        self.service = Service(settings.parse(arguments, {}), EventLog(self._forget_line), Budget(descriptor_limit),
                                hosts=None)
 
     def start(self):
+        self.service.bind()
         self.service.start()
         self.listener = self.service.listener
         self._greenlets = [gevent.spawn(self._client) for _ in range(CLIENTS)]
 
     def stop(self):
         gevent.killall(self._greenlets)
-        self.service.drain()
+        self.service.drain(Event())
         self.service.stop()
         self._name_server.stop()
         for server in self.echo_servers.values():

@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from sidelb_lib import compat
 from sidelb_lib.observe import http
-from sidelb_lib import service
+from sidelb_lib import process
 from sidelb_lib.config import settings
 from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.errors import BindError
@@ -202,13 +202,15 @@ def test_the_status_is_that_of_the_status_socket():
         assert response.headers['content-type'] == 'application/json'
         by_http, by_socket = json.loads(response.text), sidelb.status()
         for status in by_http, by_socket:
-            moving = [status] + [address for member in status['members'] for address in member['addresses']]
-            for part in moving:
-                for name in ('uptime', 'state_seconds', 'last_probe', 'probe_seconds', 'since'):
-                    part.pop(name, None)
-            for event in status['events']:
-                event.pop('time')
+            for service in [status] + list(status['services'].values()):
+                moving = [service] + [address for member in service['members'] for address in member['addresses']]
+                for part in moving:
+                    for name in ('uptime', 'state_seconds', 'last_probe', 'probe_seconds', 'since'):
+                        part.pop(name, None)
+                for event in service['events']:
+                    event.pop('time')
         assert by_http == by_socket
+        assert by_http['services']['default']['members'] == by_http['members']
         assert by_http['members'][0]['total'] == 1
 
 
@@ -244,13 +246,12 @@ def test_an_address_that_is_taken_is_one_line_and_nothing_is_served():
 
 
 def bind_http(address):
-    one = service.Service(settings.parse(['127.0.0.1:0', '127.0.0.1:1', 'http=' + address], {}), RecordingLog(), 1000)
-    return one._bind_http()
+    return process.bind_http(settings.parse(['127.0.0.1:0', '127.0.0.1:1', 'http=' + address], {}))
 
 
 @pytest.mark.parametrize('address', ['0.0.0.0:0', '[::]:0', '192.0.2.1:8404'])
 def test_an_http_server_with_known_holes_is_not_exposed(address, monkeypatch):
-    monkeypatch.setattr(service, 'http_server_is_sound', lambda: False)
+    monkeypatch.setattr(process, 'http_server_is_sound', lambda: False)
     with pytest.raises(BindError) as refusal:
         bind_http(address)
     assert 'http=' + address in str(refusal.value) and '25.4.1' in str(refusal.value)
@@ -259,12 +260,12 @@ def test_an_http_server_with_known_holes_is_not_exposed(address, monkeypatch):
 
 @pytest.mark.parametrize('address', ['127.0.0.1:0', '127.0.0.9:0', '[::1]:0'])
 def test_an_http_server_with_known_holes_may_be_on_loopback(address, monkeypatch):
-    monkeypatch.setattr(service, 'http_server_is_sound', lambda: False)
+    monkeypatch.setattr(process, 'http_server_is_sound', lambda: False)
     bind_http(address).close()
 
 
 def test_a_sound_http_server_may_be_anywhere(monkeypatch):
-    monkeypatch.setattr(service, 'http_server_is_sound', lambda: True)
+    monkeypatch.setattr(process, 'http_server_is_sound', lambda: True)
     bind_http('0.0.0.0:0').close()
 
 

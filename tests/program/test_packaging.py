@@ -11,7 +11,7 @@ import socket
 
 import pytest
 
-from sidelb_lib.observe.status_socket import first_that_listens, socket_paths
+from sidelb_lib.observe.places import first_that_listens, socket_paths
 from sidelb_lib.observe.systemd import notify
 from sidelb_lib.config.settings import parse
 

@@ -1,0 +1,219 @@
+"""One process: its services, and what they have in common: signals, log, status socket, HTTP, the service manager."""
+from __future__ import absolute_import, division, print_function
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict
+
+import gevent
+from gevent.event import Event
+
+from . import __version__
+from .compat import http_server_is_sound, monotonic
+from .errors import BindError, SidelbError
+from .limits import Budget, raise_descriptor_limit
+from .net.endpoints import endpoint_text, is_loopback, is_wildcard
+from .net.listeners import listen_tcp
+from .observe import snapshot
+from .observe.logs import EventLog, LineWriter
+from .observe.places import DEFAULT_PATH, socket_paths
+from .observe.status_socket import StatusServer
+from .observe.systemd import notify
+from .service import Service
+
+
+def run(settings, environ):
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when the listener can not be bound."""
+    writer = LineWriter(sys.stdout.fileno())
+    try:
+        log = EventLog(writer, settings.log_level, settings.log_format)
+        writer.on_loss = lambda count: log.warning(
+            'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
+        services = OrderedDict([
+            (snapshot.DEFAULT_SERVICE, Service(settings, log, Budget(raise_descriptor_limit())))])
+        process = Process(settings, services, log, environ)
+        listen_to_signals(process)       # first: whoever sees the log say "listening" may stop it at once
+        process.start()
+        process.wait_for_stop()
+        process.drain()
+        process.stop()
+    finally:
+        writer.close()
+    return 0
+
+
+def listen_to_signals(process):
+    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP looks up and probes now.
+
+    gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
+    fails.
+    """
+    gevent.signal_handler(signal.SIGTERM, process.request_stop)
+    gevent.signal_handler(signal.SIGINT, process.request_stop)
+    gevent.signal_handler(signal.SIGHUP, process.refresh)
+
+
+def status_paths(settings, environ):
+    """Where to make the status socket: the places to try, in order."""
+    if not settings.status_socket:
+        return []
+    if settings.origins['status_socket'] == 'default':
+        return socket_paths(environ, os.getuid())
+    return [settings.status_socket]
+
+
+def bind_http(settings):
+    """The bound listener for HTTP, which the caller owns; None where it is off. Raises BindError."""
+    if not settings.http:
+        return None
+    host, port = settings.http
+    where = 'http=%s' % endpoint_text(host, port)
+    if not http_server_is_sound() and (is_wildcard(host) or not is_loopback(host)):
+        raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: '
+                        'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
+                            where, gevent.__version__, port or 8404))
+    try:
+        return listen_tcp(host, port, settings.reuse_port)
+    except EnvironmentError as error:
+        raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
+
+
+class Process(object):
+    """Runs `services`, a dict name -> Service. `start()`, then `wait_for_stop()`, `drain()`, `stop()`;
+    `request_stop()` and `refresh()` from outside.
+
+    `settings` are those of the process as a whole: `http`, `status_socket`, `reuse_port`.
+    """
+
+    def __init__(self, settings, services, log, environ, clock=monotonic):
+        self.services = services
+        self.log = log
+        self.state = 'starting'
+        self._settings = settings
+        self._environ = environ
+        self._clock = clock
+        self._started = clock()
+        self._stop = Event()
+        self._stop_now = Event()
+        self._status_server = StatusServer(self.healthy, self.snapshot)
+        self._http_server = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self):
+        """Bind all, then serve. Raises BindError when something can not be bound."""
+        for service in self.services.values():
+            service.bind()
+        http_listener = bind_http(self._settings)
+        self._start_status_server()
+        for service in self.services.values():
+            service.start()
+        self.state = 'running'
+        if http_listener:
+            gevent.spawn(self._start_http, http_listener)
+        self._notify('READY=1\nSTATUS=listening on %s' % ', '.join(one.listener for one in self.services.values()))
+
+    def request_stop(self):
+        """The first call begins the drain, the second ends it."""
+        (self._stop_now if self._stop.is_set() else self._stop).set()
+
+    def refresh(self):
+        """Look up and probe now (SIGHUP)."""
+        self.log.info('refreshing', 'looking up and probing now')
+        for service in self.services.values():
+            service.refresh()
+
+    def wait_for_stop(self):
+        self._stop.wait()
+
+    def drain(self):
+        """No new sessions; existing ones run to their end, or to `drain_timeout`, or to the second signal."""
+        self._notify('STOPPING=1\nSTATUS=draining')
+        self.state = 'draining'
+        if self._http_server:
+            gevent.spawn(self._http_server.hand_over)
+        gevent.joinall([gevent.spawn(service.drain, self._stop_now) for service in self.services.values()])
+
+    def stop(self):
+        """End everything at once."""
+        self.state = 'stopped'
+        self._status_server.stop()
+        if self._http_server:
+            self._http_server.close()
+        for service in self.services.values():
+            service.stop()
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _notify(self, state):
+        notify(state, self._environ)
+
+    def _start_status_server(self):
+        failures = []
+        for path in status_paths(self._settings, self._environ):
+            try:
+                self._status_server.start(path)
+            except SidelbError as error:
+                failures.append('%s: %s' % (path, error))
+                continue
+            if failures:
+                self.log.info('status_socket', 'status socket {path} ({reason})', path=path, reason='; '.join(failures))
+            elif path != DEFAULT_PATH:
+                self.log.info('status_socket', 'status socket {path}', path=path)
+            return
+        if failures:
+            self.log.warning('no_status_socket', 'no status socket at {reason}; name another place with '
+                             'status_socket=, or turn it off with status_socket=off', reason='; nor at '.join(failures))
+
+    def _start_http(self, listener):
+        """Its modules are only loaded for those who want it, and after the balancer accepts."""
+        from .observe.http import Application, HttpServer
+        versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
+        application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
+                                  socket.gethostname())
+        self._http_server = HttpServer(listener, application, self.log)
+        self._http_server.start()
+        self.log.info('http', 'health, metrics and status page at http://{address}/',
+                      address=endpoint_text(*self._http_server.address[:2]))
+
+    # --- what it looks like -----------------------------------------------------------------------------------------
+
+    def healthy(self):
+        """Can a new client of each service be served?"""
+        return all(service.healthy() for service in self.services.values())
+
+    def startup(self):
+        """(has the first discovery of all services ended?, a sentence that says why)."""
+        return self._together(Service.startup)
+
+    def readiness(self):
+        """(should new clients be sent here?, a sentence that says why)."""
+        return self._together(Service.readiness)
+
+    def _together(self, question):
+        """What the only service answers; of several the first that says no, with its name."""
+        answers = [(name, question(service)) for name, service in self.services.items()]
+        if len(answers) == 1:
+            return answers[0][1]
+        for name, (ok, text) in answers:
+            if not ok:
+                return False, '%s: %s' % (name, text)
+        return True, '; '.join('%s: %s' % (name, text) for name, (_, text) in answers)
+
+    def snapshot(self):
+        """All that can be seen from outside, see `observe.snapshot`."""
+        ready, readiness = self.readiness()
+        now = self._clock()
+        return snapshot.of_process({
+            'version': __version__,
+            'pid': os.getpid(),
+            'host': socket.gethostname(),
+            'uptime': round(now - self._started, 3),
+            'state': self.state,
+            'healthy': self.healthy(),
+            'ready': ready,
+            'readiness': readiness,
+        }, OrderedDict((name, service.snapshot()) for name, service in self.services.items()))
