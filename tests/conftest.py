@@ -10,6 +10,7 @@ import os               # noqa: E402 - the patching comes first
 import pytest           # noqa: E402
 from gevent import get_hub      # noqa: E402
 
+from .support.hub_guard import HubGuard     # noqa: E402
 from .support.watchdog import Watchdog      # noqa: E402
 
 TEST_SECONDS = 60       # one test with its fixtures; the slowest takes about a tenth of it on an idle machine
@@ -37,3 +38,11 @@ def pytest_runtest_protocol(item):
     item.config.sidelb_watchdog.arm(item.nodeid)
     yield
     item.config.sidelb_watchdog.disarm()
+
+
+@pytest.fixture
+def hub_guard():
+    """Fails the test when something that is marked as never waiting has waited."""
+    with HubGuard() as guard:
+        yield guard
+    assert not guard.waited, 'what must not wait has waited: %s' % '; '.join(guard.waited)
