@@ -116,14 +116,14 @@ def run(arguments):
 
 
 def serve(arguments, only_check):
-    from sidelb_lib.config import settings
+    from sidelb_lib.config import settings, texts
     try:
         effective = settings.parse(arguments, os.environ)
     except SettingsError:
         refuse_mistyped_command(arguments)
         raise
     if only_check:
-        return say(settings.describe(effective))
+        return say(texts.describe(effective))
     from sidelb_lib import process
     return process.run(effective, os.environ)
 
@@ -142,9 +142,9 @@ def status_socket():
 
 
 def help_text():
-    from sidelb_lib.config import settings
+    from sidelb_lib.config import texts
     title = 'SideLB %s, a sidecar load balancer for TCP and UDP.\n' % __version__
-    return '\n'.join([title, USAGE, EXAMPLES, SETTINGS, settings.help_table()])
+    return '\n'.join([title, USAGE, EXAMPLES, SETTINGS, texts.help_table()])
 
 
 # --- understanding the command line ---
@@ -167,16 +167,17 @@ def understand(arguments):
 
 def refuse_unknown_options(arguments):
     """docopt takes the beginning of a long option for that option, and does not name an unknown one."""
-    from sidelb_lib.config import settings
+    from sidelb_lib.config.table import BY_KEY
+    from sidelb_lib.config.texts import nearest
     from sidelb_lib.config.values import printable
     known = re.findall(r'(?<![\w-])--?[a-z][a-z-]*', USAGE)
     for option in options_of(arguments):
         if option in known:
             continue
         key = option.lstrip('-').replace('-', '_')
-        near = settings.nearest(option, known)
+        near = nearest(option, known)
         hint = 'sidelb has no such option'
-        if key in [setting.key for setting in settings.TABLE]:
+        if key in BY_KEY:
             hint = 'settings have no dashes: %s=VALUE' % key
         elif option.startswith('--') and near:
             hint = 'did you mean %s?' % near
@@ -204,9 +205,9 @@ def explain(arguments):
 
 def refuse_mistyped_command(arguments):
     """`sidelb statsu` is hardly meant as a listener."""
-    from sidelb_lib.config import settings
+    from sidelb_lib.config.texts import nearest
     if len(arguments) == 1:
-        near = settings.nearest(arguments[0], ['status', 'demo', 'help', 'version'])
+        near = nearest(arguments[0], ['status', 'demo', 'help', 'version'])
         if near:
             raise UsageError('did you mean sidelb %s?' % (near if near in COMMANDS else '--' + near))
 

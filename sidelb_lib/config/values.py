@@ -16,8 +16,8 @@ _OFF = ('off', 'false', 'no')
 _UNITS = {'s': 1, 'm': 60, 'h': 3600}
 _DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
 
-_MOST_SOCKET_PATH = 107              # unix(7)
-_MOST_SHOWN = 120                    # characters of what a user wrote
+_MAX_SOCKET_PATH = 107              # unix(7)
+_MAX_SHOWN = 120                    # characters of what a user wrote
 
 #: One server of `backends`: its `addresses` ((ip, port), ...), or () and its `name` and `port`.
 Backend = namedtuple('Backend', 'addresses name port')
@@ -104,29 +104,29 @@ def parse_switch(text):
     return text.lower() in _ON
 
 
-def duration(least, most):
-    """A parser of seconds from `least` to `most`; where 0 is allowed, `off` is 0."""
+def duration(minimum, maximum):
+    """A parser of seconds from `minimum` to `maximum`; where 0 is allowed, `off` is 0."""
     def parse_duration(text):
-        if not least and text.lower() in _OFF:
+        if not minimum and text.lower() in _OFF:
             return 0.0
         parts = _DURATION.match(text.lower())
         if not parts:
             raise ValueError('write a duration like 500ms, 5s, 2m or 1h')
         amount, unit = float(parts.group(1)), parts.group(2) or 's'
         seconds = amount / 1000 if unit == 'ms' else amount * _UNITS[unit]
-        if not least <= seconds <= most:
-            raise ValueError('must be %s to %s' % (duration_text(least), duration_text(most)))
+        if not minimum <= seconds <= maximum:
+            raise ValueError('must be %s to %s' % (duration_text(minimum), duration_text(maximum)))
         return seconds
     return parse_duration
 
 
-def number(least, most):
-    """A parser of a whole number from `least` to `most`."""
+def number(minimum, maximum):
+    """A parser of a whole number from `minimum` to `maximum`."""
     def parse_number(text):
         if not re.match(r'[0-9]+\Z', text):
             raise ValueError('write a whole number')
-        if len(text) > 12 or not least <= int(text) <= most:
-            raise ValueError('must be %d to %d' % (least, most))
+        if len(text) > 12 or not minimum <= int(text) <= maximum:
+            raise ValueError('must be %d to %d' % (minimum, maximum))
         return int(text)
     return parse_number
 
@@ -135,8 +135,8 @@ def parse_socket_path(text):
     """A path, or None for `off`."""
     if text.lower() in _OFF:
         return None
-    if '\0' in text or len(text) > _MOST_SOCKET_PATH:
-        raise ValueError('the path of a socket has at most %d characters' % _MOST_SOCKET_PATH)
+    if '\0' in text or len(text) > _MAX_SOCKET_PATH:
+        raise ValueError('the path of a socket has at most %d characters' % _MAX_SOCKET_PATH)
     return text
 
 
@@ -168,8 +168,8 @@ def duration_text(seconds):
 
 def printable(text):
     """`text` from outside, for a terminal or a log: all but printable ASCII is escaped, and it is cut."""
-    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:_MOST_SHOWN])
-    return shown + ('...' if len(text) > _MOST_SHOWN else '')
+    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:_MAX_SHOWN])
+    return shown + ('...' if len(text) > _MAX_SHOWN else '')
 
 
 def _escaped(code):

@@ -1,17 +1,15 @@
 """The settings: both grammars, where values come from, and every kind of bad input."""
 from __future__ import absolute_import, division, print_function
 
-import io
-import os
 import re
 
 import pytest
 
 from sidelb_lib.config import settings
-from sidelb_lib.errors import SettingsError
+from sidelb_lib.config.table import TABLE
 from sidelb_lib.config.values import Backend, duration_text, printable
+from sidelb_lib.errors import SettingsError
 
-README = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'README.md')
 PLAIN = '127.0.0.1:5432 10.0.0.3:5432'
 
 
@@ -459,7 +457,7 @@ def test_an_unknown_variable(variable, says):
 
 
 @pytest.mark.parametrize(
-    'key', [setting.key for setting in settings.TABLE if setting.key not in ('ring_domain', 'backends')])
+    'key', [setting.key for setting in TABLE if setting.key not in ('ring_domain', 'backends')])
 def test_a_key_that_is_given_twice(key):
     assert '%s= is given twice: keep one' % key in mistakes('10.0.0.3:5432 {0}=x {0}=x'.format(key))
 
@@ -496,58 +494,18 @@ def test_mistakes_are_short_lines_of_printable_ascii_whatever_was_written():
         assert re.match('[ -~]{1,700}$', found), found
 
 
-# --- what people are shown ---
+# --- settings out of nothing, for tests and whoever needs no user ---
 
-def test_the_defaults_that_are_shown_are_those_in_force():
-    for setting in settings.TABLE:
-        if setting.default not in ('-', 'resolv.conf', 'automatic'):
-            assert setting.parse(setting.default) == setting.value
-
-
-def test_help_lists_every_setting_with_its_default_within_100_columns():
-    table = settings.help_table()
-    for setting in settings.TABLE:
-        row = '^  %s +%s +[a-z]' % (setting.key, re.escape(setting.default))
-        assert re.search(row, table, re.M), setting.key
-    assert max(len(line) for line in table.splitlines()) <= 100
+def test_defaults_are_those_of_a_command_line_that_names_nothing_else():
+    found = parse(PLAIN)
+    built = settings.defaults(listener=('127.0.0.1', 5432), backends=(server('10.0.0.3', 5432),))
+    assert built._replace(origins=None) == found._replace(origins=None)
+    assert built.origins == found.origins
 
 
-def test_each_setting_has_a_variable_of_its_own():
-    variables = [setting.variable for setting in settings.TABLE]
-    assert 'SIDELB_BIND_ADDR' in variables and 'SIDELB_RING_DOMAIN' in variables
-    assert len(set(variables)) == len(settings.TABLE)
-
-
-def test_the_description_shows_value_and_origin_of_every_setting():
-    line = ('0.0.0.0:5432 10.0.0.1:5432+[2001:db8::1]:5432 db:5432 check_timeout=500ms http=[::1]:80 '
-            'reuse_port=on status_socket=off resolver=10.0.0.53')
-    text = settings.describe(parse(line, SIDELB_MODE='least-connections'))
-    rows = dict((row.split()[0], row.split(None, 2)[1:]) for row in text.splitlines())
-    assert sorted(rows) == sorted(setting.key for setting in settings.TABLE)
-    assert rows['listener'] == ['0.0.0.0:5432', 'argument']
-    assert rows['backends'] == ['10.0.0.1:5432+[2001:db8::1]:5432,db:5432', 'argument']
-    assert rows['mode'] == ['least-connections', 'environment SIDELB_MODE']
-    assert rows['check_timeout'] == ['500ms', 'argument']
-    assert rows['http'] == ['[::1]:80', 'argument']
-    assert rows['reuse_port'] == ['on', 'argument']
-    assert rows['status_socket'] == ['off', 'argument']
-    assert rows['resolver'] == ['10.0.0.53:53', 'argument']
-    assert rows['refresh'] == ['60s', 'default']
-    assert rows['max_connections'] == ['automatic', 'default']
-
-
-def test_what_is_described_can_be_given_again():
-    line = ('[::]:53 10.0.0.1:53 a.example:53 ring_domain=b.example:53 proto=udp check=send:00,expect:ff '
-            'refresh=90s responses=1 group=off')
-    first = parse(line)
-    rows = [row.split() for row in settings.describe(first).splitlines()]
-    again = ['%s=%s' % (row[0], row[1]) for row in rows if row[2] == 'argument']
-    assert parse(again)._replace(origins=None) == first._replace(origins=None)
-
-
-def test_the_readme_lists_every_setting_with_its_default():
-    with io.open(README, encoding='utf-8') as readme:
-        rows = [[cell.strip(' `') for cell in line.split('|')[1:3]] for line in readme if line[:3] == '| `']
-    for setting in settings.TABLE:
-        row = [setting.key, setting.default]
-        assert row in rows, 'README.md lacks the line | `%s` | `%s` | ...' % tuple(row)
+def test_defaults_with_changes():
+    assert settings.defaults(connect_timeout=0.2).connect_timeout == 0.2
+    assert settings.defaults(proto='udp').check.name == 'udp'
+    assert settings.defaults(proto='udp', check='off').check == 'off'
+    with pytest.raises(ValueError):
+        settings.defaults(conect_timeout=0.2)

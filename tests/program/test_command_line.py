@@ -15,7 +15,7 @@ from gevent import monkey
 
 import sidelb
 from sidelb_lib import __version__
-from sidelb_lib.config.settings import TABLE
+from sidelb_lib.config.table import TABLE
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(ROOT, 'sidelb.py')

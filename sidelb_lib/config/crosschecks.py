@@ -1,0 +1,101 @@
+"""What does not go together: each check is a pure function of the Settings that yields its mistakes."""
+from __future__ import absolute_import, division, print_function
+
+from ..checks import registry as checks
+from ..net.endpoints import canonical_ip, endpoint_text
+from ..net.own_listener import bind_the_same, never, would_come_back
+from .table import TABLE
+from .values import value_text
+
+#: What the other protocol has in place of a setting.
+_TWINS = {'idle_timeout': 'session_timeout', 'session_timeout': 'idle_timeout',
+          'max_connections': 'max_sessions', 'max_sessions': 'max_connections'}
+
+
+def mistakes_of(settings, wrong):
+    """All mistakes of `settings`. `wrong`: keys whose single value could not be read, on which nothing is built."""
+    for keys, check in CROSSCHECKS:
+        if not wrong.intersection(keys):
+            for mistake in check(settings):
+                yield mistake
+
+
+def missing(given, variable_listens):
+    if 'listener' not in given:
+        yield 'no listener: name it first, like sidelb 127.0.0.1:5432 ..., or in SIDELB_BIND_ADDR'
+    if 'ring_domain' not in given and 'backends' not in given:
+        taken = variable_listens and given['listener'].origin == 'argument'
+        yield 'no server: name some as ring_domain=host:port, backends=ip:port or further arguments%s' % (
+            ' (the first bare argument is the listener, before SIDELB_BIND_ADDR)' if taken else '')
+
+
+def other_protocol(settings):
+    proto = settings.proto
+    for setting in TABLE:
+        if setting.protocol not in (None, proto) and settings.origins[setting.key] != 'default':
+            twin = _TWINS.get(setting.key)
+            yield '%s= is for proto=%s%s' % (setting.key, setting.protocol,
+                                             ' (for %s use %s=)' % (proto, twin) if twin else '')
+
+
+def check_of_other_protocol(settings):
+    proto, check = settings.proto, settings.check
+    if proto not in check.protocols:
+        words = checks.words(proto)
+        yield 'check=%s is not for proto=%s: choose %s or %s' % (
+            value_text(check), proto, ', '.join(words[:-1]), words[-1])
+
+
+def repeated_servers(settings):
+    seen = {}
+    for host, port, key in _server_endpoints(settings):
+        entry = (host.rstrip('.'), port)
+        text = endpoint_text(host, port)
+        if entry not in seen:
+            seen[entry] = key
+        elif seen[entry] == key:
+            yield '%s is named twice in %s: leave one out' % (text, key)
+        else:
+            yield '%s is both a ring_domain (many servers) and a backend (one server): keep one' % text
+
+
+def loops(settings):
+    listener = settings.listener
+    if listener is None:
+        return
+    for host, port, _ in _server_endpoints(settings):
+        if _would_meet(listener, host, port):
+            yield '%s is the listener %s itself, a loop: name the address of the server' % (
+                endpoint_text(host, port), endpoint_text(*listener))
+
+
+def http_on_the_listener(settings):
+    listener, http = settings.listener, settings.http
+    if listener and http and settings.proto == 'tcp' and bind_the_same(http, listener):
+        yield 'http=%s is the address of the listener %s: give it another port' % (
+            endpoint_text(*http), endpoint_text(*listener))
+
+
+#: (keys of single values that a check builds on, the check), in the order in which mistakes are told.
+CROSSCHECKS = (
+    (('proto',), other_protocol),
+    (('proto', 'check'), check_of_other_protocol),
+    ((), repeated_servers),
+    (('listener',), loops),
+    (('listener', 'http', 'proto'), http_on_the_listener),
+)
+
+
+def _server_endpoints(settings):
+    """(host, port, key of the setting that names it) of all servers."""
+    for backend in settings.backends:
+        for host, port in backend.addresses or ((backend.name, backend.port),):
+            yield host, port, 'backends'
+    for name, port in settings.ring_domains:
+        yield name, port, 'ring_domain'
+
+
+def _would_meet(listener, host, port):
+    """Would a connection to (host, port) come to the listener? Without asking for our own addresses."""
+    ips = ('127.0.0.1', '::1') if host == 'localhost' else (canonical_ip(host),)
+    return any(ip and would_come_back((ip, port), listener, never) for ip in ips)

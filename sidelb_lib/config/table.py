@@ -1,0 +1,129 @@
+"""The table of settings: one row each. What else is shown or checked about a setting is made out of its row.
+
+To add one: a row here, `settings.KEY` read where it acts, and `python -m sidelb_lib.config.texts > docs/settings.md`.
+"""
+from __future__ import absolute_import, division, print_function
+
+from collections import namedtuple
+
+from ..checks import registry as checks
+from .values import (
+    duration, number, one_of, one_of_or_off, parse_backend, parse_http, parse_listener, parse_resolver,
+    parse_ring_domain, parse_socket_path, parse_switch)
+
+PREFIX = 'SIDELB_'
+DAY = 24 * 3600
+
+#: Defaults that are words for "nothing is set": the value in force is then None, or () for a list.
+NOTHING_SET = ('-', 'automatic', 'resolv.conf')
+
+
+class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process')):
+    """One row.
+
+    - `parse`: text -> value; raises ValueError with what is wrong and how to write it
+    - `default`: the text for people, which `parse` reads unless it is one of NOTHING_SET
+    - `group`: the heading that it stands under
+    - `protocol`: 'tcp' or 'udp' where it is for one of them alone, else None
+    - `is_list`: the text is a list with commas, `parse` reads one item, the value is a tuple; may be given repeatedly
+    - `of_process`: it belongs to the process and not to one of its services
+    """
+
+    __slots__ = ()
+
+    @property
+    def variable(self):
+        return PREFIX + ('BIND_ADDR' if self.key == 'listener' else self.key.upper())
+
+    @property
+    def attribute(self):
+        """What it is called in Settings."""
+        return 'ring_domains' if self.key == 'ring_domain' else self.key
+
+    @property
+    def default_value(self):
+        if self.default in NOTHING_SET:
+            return () if self.is_list else None
+        return self.parse(self.default)
+
+
+def _row(key, parse, default, meaning, protocol=None, is_list=False, of_process=False):
+    return lambda group: Setting(key, parse, default, meaning, group, protocol, is_list, of_process)
+
+
+def _table(*groups):
+    return tuple(row(group) for group, rows in groups for row in rows)
+
+
+TABLE = _table(
+    ('Main', (
+        _row('listener', parse_listener, '-',
+             'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
+             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which'),
+        _row('ring_domain', parse_ring_domain, '-',
+             'host:port, with commas; looked up again and again, every address a server', is_list=True),
+        _row('backends', parse_backend, '-',
+             'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
+             'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
+             'server by hand', is_list=True),
+        _row('mode', one_of('round-robin', 'least-connections'), 'round-robin',
+             'balancing policy: round-robin or least-connections'),
+        _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp'),
+    )),
+    ('Health', (
+        _row('check', checks.parse, 'tcp',
+             'how servers are probed: tcp (connects) or off; for proto=udp: udp (the default there; a refusal is a '
+             'failure), dns (wants an answer), send:HEX,expect:HEX (wants a reply that begins so) or off'),
+        _row('check_interval', duration(0.1, 3600), '5s',
+             'time between two probes of an address; at most 1s while its state is changing'),
+        _row('check_timeout', duration(0.01, 300), '2s', 'a probe that takes longer has failed'),
+        _row('check_fall', number(1, 100), '2', 'failures in a row that take a server down'),
+        _row('check_rise', number(1, 100), '2', 'successes in a row that bring a server back up'),
+    )),
+    ('Discovery', (
+        _row('group', one_of_or_off('confirmed', 'ptr'), 'confirmed',
+             'how addresses become servers: confirmed (by the PTR name, if it resolves back), ptr (by the PTR name '
+             'alone) or off'),
+        _row('resolver', parse_resolver, 'resolv.conf', 'name servers to ask instead: ip[:port], with commas',
+             is_list=True),
+        _row('refresh', duration(1, DAY), '60s',
+             'longest time between two look-ups; a shorter TTL shortens it, to not less than 1s'),
+        _row('dns_hold', duration(0, DAY), '30s',
+             'how long an empty DNS answer is distrusted before the servers are let go'),
+    )),
+    ('Balancing', (
+        _row('on_down', one_of('keep', 'close'), 'keep', 'sessions of a server that goes down: keep or close'),
+        _row('on_removed', one_of('keep', 'close'), 'keep', 'sessions of a server that leaves DNS: keep or close'),
+        _row('max_connections', number(1, 10000000), 'automatic',
+             'limit of clients at once, by default what the limit of open files allows; more wait in the kernel', 'tcp'),
+        _row('max_sessions', number(1, 10000000), 'automatic',
+             'limit of UDP clients at once, by default what the limit of open files allows; the one idle for longest '
+             'makes room', 'udp'),
+        _row('responses', number(0, 1000000), '0',
+             'replies after which a UDP session ends, 1 for services like DNS; 0 = any number', 'udp'),
+    )),
+    ('Time-outs', (
+        _row('connect_timeout', duration(0.01, 300), '3s',
+             'time for one attempt to reach a server, and that a client waits for the first DNS answer'),
+        _row('idle_timeout', duration(0, 30 * DAY), '0',
+             'close a session after this long without a byte in either direction; 0 = never', 'tcp'),
+        _row('half_close_timeout', duration(0.01, 30 * DAY), '5m',
+             'close a session after this long without a byte once one side has ended', 'tcp'),
+        _row('session_timeout', duration(0.01, DAY), '60s',
+             'forget a UDP client after this long without a datagram in either direction', 'udp'),
+        _row('drain_timeout', duration(0, DAY), '8s', 'time that sessions have to end on SIGTERM', of_process=True),
+    )),
+    ('Operation', (
+        _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',
+             of_process=True),
+        _row('http', parse_http, 'off', 'ip:port for health, metrics and a status page, or off', of_process=True),
+        _row('reuse_port', parse_switch, 'off',
+             'on: several instances may have the same listener (SO_REUSEPORT)'),
+        _row('log_level', one_of('debug', 'info', 'warning', 'error'), 'info',
+             'lowest level that is logged: debug (each connection), info, warning or error', of_process=True),
+        _row('log_format', one_of('text', 'json'), 'text', 'text or json (one object a line)', of_process=True),
+    )),
+)
+
+BY_KEY = dict((setting.key, setting) for setting in TABLE)
+BY_VARIABLE = dict((setting.variable, setting) for setting in TABLE)

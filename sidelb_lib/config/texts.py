@@ -1,0 +1,99 @@
+"""Settings as people read them: the table of --help, what is in force, docs/settings.md, "did you mean"."""
+from __future__ import absolute_import, division, print_function
+
+import sys
+
+from .table import BY_KEY, TABLE
+from .values import value_text
+
+#: Words that somebody may expect for a setting, beside its near misses.
+_OTHER_WORDS = {
+    'bind': 'listener', 'bind_addr': 'listener', 'listen': 'listener', 'ring': 'ring_domain',
+    'domain': 'ring_domain', 'servers': 'backends', 'protocol': 'proto'}
+
+_PAGE_HEAD = """\
+# Settings
+
+Each can be given as an argument, `key=value`, or as an environment variable, `SIDELB_` and the key in capitals; the
+listener is `SIDELB_BIND_ADDR`. An argument beats the environment, which beats the default. Durations are `500ms`,
+`5s`, `2m`, `1h`; a bare number is seconds. `sidelb --check-config` shows what is in force and where it comes from.
+
+This page is made by `python -m sidelb_lib.config.texts > docs/settings.md`.
+"""
+
+
+def help_table(width=100):
+    """Every setting with its default and meaning under its group, as lines of at most `width` characters."""
+    import textwrap
+    lines = []
+    for group, settings in grouped():
+        lines += ['', '%s:' % group] if lines else ['%s:' % group]
+        for setting in settings:
+            head = '  %-19s %-17s ' % (setting.key, setting.default)
+            lines += textwrap.wrap(setting.meaning, width, initial_indent=head, subsequent_indent=' ' * 40,
+                                   break_on_hyphens=False)
+    return '\n'.join(lines)
+
+
+def grouped():
+    """[(group, [Setting, ...]), ...] in the order of the table."""
+    groups = []
+    for setting in TABLE:
+        if not groups or groups[-1][0] != setting.group:
+            groups.append((setting.group, []))
+        groups[-1][1].append(setting)
+    return groups
+
+
+def describe(settings):
+    """What is in force, one line a setting: key, value, origin."""
+    rows = []
+    for setting in TABLE:
+        value = getattr(settings, setting.attribute)
+        rows.append((setting.key, _value_text(setting, value), settings.origins[setting.key]))
+    key_width = max(len(key) for key, _, _ in rows)
+    value_width = min(40, max(len(value) for _, value, _ in rows))
+    return '\n'.join('%-*s  %-*s  %s' % (key_width, key, value_width, value, origin)
+                     for key, value, origin in rows)
+
+
+def _value_text(setting, value):
+    """A value as a user would write it."""
+    if value == setting.default_value:
+        return setting.default
+    if setting.is_list:
+        return ','.join(value_text(item) for item in value)
+    return value_text(value)
+
+
+def page(width=110):
+    """docs/settings.md: every setting, in lines of at most `width` characters."""
+    import textwrap
+    lines = [_PAGE_HEAD]
+    for group, settings in grouped():
+        lines += ['## %s' % group, '']
+        for setting in settings:
+            for_whom = ', for proto=%s' % setting.protocol if setting.protocol else ''
+            item = '- **`%s`** (default `%s`%s): %s' % (setting.key, setting.default, for_whom, setting.meaning)
+            lines += textwrap.wrap(item, width, subsequent_indent='  ', break_on_hyphens=False, break_long_words=False)
+        lines.append('')
+    return '\n'.join(lines)
+
+
+def did_you_mean(word, name):
+    """`: did you mean mode=?`, or a pointer to the help. `name(setting)` is how to propose a Setting."""
+    key = nearest(word.lower().replace('-', '_'), list(BY_KEY) + list(_OTHER_WORDS))
+    if key is None:
+        return ': sidelb --help lists all'
+    return ': did you mean %s?' % name(BY_KEY[_OTHER_WORDS.get(key, key)])
+
+
+def nearest(word, words):
+    """That of `words` which `word` may have been meant for, or None."""
+    import difflib
+    near = difflib.get_close_matches(word, words, 1)
+    return near[0] if near else None
+
+
+if __name__ == '__main__':
+    sys.stdout.write(page())

@@ -1,0 +1,93 @@
+"""Settings as people read them: help, what is in force, the page of settings, the README."""
+from __future__ import absolute_import, division, print_function
+
+import io
+import os
+import re
+
+from sidelb_lib.config import texts
+from sidelb_lib.config.settings import parse as parse_arguments
+from sidelb_lib.config.table import NOTHING_SET, TABLE
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def parse(line, **environ):
+    return parse_arguments(line.split() if isinstance(line, str) else line, environ)
+
+
+def read(*names):
+    """The lines of a file of the project."""
+    with io.open(os.path.join(PROJECT, *names), encoding='utf-8') as lines:
+        return list(lines)
+
+
+def test_the_defaults_that_are_shown_are_those_in_force():
+    for setting in TABLE:
+        if setting.default not in NOTHING_SET:
+            assert setting.parse(setting.default) == setting.default_value
+
+
+def test_help_lists_every_setting_with_its_default_within_100_columns():
+    table = texts.help_table()
+    for setting in TABLE:
+        row = '^  %s +%s +[a-z]' % (setting.key, re.escape(setting.default))
+        assert re.search(row, table, re.M), setting.key
+    assert max(len(line) for line in table.splitlines()) <= 100
+
+
+def test_each_setting_has_a_variable_of_its_own():
+    variables = [setting.variable for setting in TABLE]
+    assert 'SIDELB_BIND_ADDR' in variables and 'SIDELB_RING_DOMAIN' in variables
+    assert len(set(variables)) == len(TABLE)
+
+
+def test_the_description_shows_value_and_origin_of_every_setting():
+    line = ('0.0.0.0:5432 10.0.0.1:5432+[2001:db8::1]:5432 db:5432 check_timeout=500ms http=[::1]:80 '
+            'reuse_port=on status_socket=off resolver=10.0.0.53')
+    text = texts.describe(parse(line, SIDELB_MODE='least-connections'))
+    rows = dict((row.split()[0], row.split(None, 2)[1:]) for row in text.splitlines())
+    assert sorted(rows) == sorted(setting.key for setting in TABLE)
+    assert rows['listener'] == ['0.0.0.0:5432', 'argument']
+    assert rows['backends'] == ['10.0.0.1:5432+[2001:db8::1]:5432,db:5432', 'argument']
+    assert rows['mode'] == ['least-connections', 'environment SIDELB_MODE']
+    assert rows['check_timeout'] == ['500ms', 'argument']
+    assert rows['http'] == ['[::1]:80', 'argument']
+    assert rows['reuse_port'] == ['on', 'argument']
+    assert rows['status_socket'] == ['off', 'argument']
+    assert rows['resolver'] == ['10.0.0.53:53', 'argument']
+    assert rows['refresh'] == ['60s', 'default']
+    assert rows['max_connections'] == ['automatic', 'default']
+
+
+def test_what_is_described_can_be_given_again():
+    line = ('[::]:53 10.0.0.1:53 a.example:53 ring_domain=b.example:53 proto=udp check=send:00,expect:ff '
+            'refresh=90s responses=1 group=off')
+    first = parse(line)
+    rows = [row.split() for row in texts.describe(first).splitlines()]
+    again = ['%s=%s' % (row[0], row[1]) for row in rows if row[2] == 'argument']
+    assert parse(again)._replace(origins=None) == first._replace(origins=None)
+
+
+def test_the_readme_lists_the_main_settings_with_their_defaults():
+    rows = [[cell.strip(' `') for cell in line.split('|')[1:3]] for line in read('README.md') if line[:3] == '| `']
+    for setting in TABLE:
+        row = [setting.key, setting.default]
+        assert setting.group != 'Main' or row in rows, 'README.md lacks the line | `%s` | `%s` | ...' % tuple(row)
+
+
+def test_docs_settings_md_is_what_the_table_says():
+    assert ''.join(read('docs', 'settings.md')) == texts.page(), (
+        'run python -m sidelb_lib.config.texts > docs/settings.md')
+
+
+def test_the_page_of_settings_names_each_with_its_default_in_lines_below_120_columns():
+    page = texts.page()
+    for setting in TABLE:
+        assert '- **`%s`** (default `%s`' % (setting.key, setting.default) in page
+    assert max(len(line) for line in page.splitlines()) < 120
+
+
+def test_help_shows_each_group_once():
+    headings = re.findall('^([A-Z].*):$', texts.help_table(), re.M)
+    assert headings == [group for group, _ in texts.grouped()] and len(set(headings)) == len(headings)
