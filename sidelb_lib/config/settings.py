@@ -59,13 +59,25 @@ def settle(given, mistakes):
 
 
 def defaults(**changes):
-    """The Settings with every default but for the values in `changes`, by attribute: for tests, and what needs no user.
+    """The Settings with every default but for `changes`: for tests, and whatever needs no user.
 
-        settings.defaults(connect_timeout=0.2, listener=('127.0.0.1', 0))
+    Each change is by attribute, a value or the text that a user would write. Raises SettingsError for a wrong text.
+
+        settings.defaults(connect_timeout=0.2, listener=('127.0.0.1', 0), check='off')
     """
-    origins = dict((setting.key, 'argument' if setting.attribute in changes else 'default') for setting in TABLE)
-    values = dict((setting.attribute, setting.default_value) for setting in TABLE)
-    return _with_default_check(Settings(origins=origins, **values)._replace(**changes))
+    mistakes = []
+    values, origins = {}, {}
+    for setting in TABLE:
+        value = changes.pop(setting.attribute, None)
+        origins[setting.key] = 'default' if value is None else 'argument'
+        if value is None:
+            value = setting.default_value
+        elif isinstance(value, str):
+            value = _value(setting, [(setting.key + '=', value)], mistakes)
+        values[setting.attribute] = value
+    if mistakes or changes:
+        raise SettingsError(mistakes + ['%s is no setting' % key for key in sorted(changes)])
+    return _with_default_check(Settings(origins=origins, **values))
 
 
 def parse_one(key, text):

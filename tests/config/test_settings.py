@@ -503,9 +503,15 @@ def test_defaults_are_those_of_a_command_line_that_names_nothing_else():
     assert built.origins == found.origins
 
 
-def test_defaults_with_changes():
+def test_defaults_with_changes_as_values_or_as_texts():
     assert settings.defaults(connect_timeout=0.2).connect_timeout == 0.2
+    assert settings.defaults(connect_timeout='200ms').connect_timeout == 0.2
+    assert settings.defaults(backends='10.0.0.3:1,10.0.0.4:1').backends == (server('10.0.0.3', 1), server('10.0.0.4', 1))
     assert settings.defaults(proto='udp').check.name == 'udp'
-    assert settings.defaults(proto='udp', check='off').check == 'off'
-    with pytest.raises(ValueError):
-        settings.defaults(conect_timeout=0.2)
+    assert settings.defaults(proto='udp', check='off').check.name == 'off'
+
+
+@pytest.mark.parametrize('change', [{'conect_timeout': 0.2}, {'connect_timeout': '200 ms'}])
+def test_wrong_changes_of_the_defaults(change):
+    with pytest.raises(SettingsError):
+        settings.defaults(**change)
