@@ -13,6 +13,13 @@ from sidelb_lib.checks.tcp import probe
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Address
 
+from ..support.clients import connect, read_line
+from ..support.mariadb import MariaServer
+from ..support.netns import NetworkNamespace, entered
+from ..support.postgres import PostgresCluster
+from ..support.requirements import need_namespaces
+from ..support.servers import Server
+
 
 def tcp_probe(port, host='127.0.0.1', seconds=1.0):
     return probe(Address(host, port, 0.0), Deadline(seconds))
@@ -59,3 +66,54 @@ def test_running_out_of_descriptors_is_told_from_a_dead_server():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for blocker in blockers:
             os.close(blocker)
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '::1'])
+def test_a_server_that_greets_never_sees_a_tcp_probe(host):
+    with Server(ip=host) as server:
+        for _ in range(50):
+            tcp_probe(server.address[1], host)
+        read_line(connect(server.address))        # it has accepted whatever came before
+        assert server.accepted == 1
+
+
+def test_a_full_accept_queue_is_a_failure():
+    with Server() as server:
+        server.black_hole()
+        with pytest.raises(ProbeFailed) as raised:
+            tcp_probe(server.address[1], seconds=0.05)
+        assert str(raised.value) == os.strerror(errno.ETIMEDOUT)
+
+
+def test_postgresql_logs_nothing_of_tcp_probes():
+    with PostgresCluster(['127.0.0.11']) as cluster:
+        server, = cluster.servers
+        cluster.query(server.address, 'select 1')
+        before = server.log
+        for _ in range(50):
+            tcp_probe(server.address[1], server.address[0])
+        cluster.query(server.address, 'select 1')
+        assert server.log[len(before):].count('connection received') == 1
+
+
+def test_mariadb_holds_nothing_against_a_host_that_probes_it(monkeypatch):
+    """It counts connections that end before a login, and locks the host out at 100 of them: seen from an address other
+    than 127.0.0.1, with name resolution on, both as usual."""
+    need_namespaces()
+    with NetworkNamespace(['10.9.0.1']) as namespace:
+        monkeypatch.setattr('sidelb_lib.checks.tcp.new_socket', in_namespace(namespace))
+        with MariaServer('10.9.0.1', namespace) as server:
+            for _ in range(150):
+                tcp_probe(server.address[1], '10.9.0.1')
+            assert (server.status('Aborted_connects'), server.connect_errors()) == (0, 0)
+            assert 'Aborted' not in server.log
+
+
+def in_namespace(namespace):
+    """A `new_socket` whose sockets belong to `namespace`."""
+    from sidelb_lib.compat import new_socket
+
+    def new_socket_there(family, kind):
+        with entered(namespace):
+            return new_socket(family, kind)
+    return new_socket_there

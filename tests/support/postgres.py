@@ -84,16 +84,7 @@ class PostgresCluster(object):
             self.servers.append(PostgresServer(self, 'server%d' % number, (ip, self._reservation.port), data))
 
     def _give_to_user(self, top):
-        """Everything under `top` to the user that the servers run as."""
-        if not self.user:
-            return
-        import pwd
-        need('there is no user postgres (Debian: apt install postgresql)',
-             self.user in [entry.pw_name for entry in pwd.getpwall()])
-        owner = pwd.getpwnam(self.user)
-        for directory, _, names in os.walk(top):
-            for path in [directory] + [os.path.join(directory, name) for name in names]:
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+        give_to_user(self.user, top)
 
     def _run(self, name, *arguments, **options):
         finished = run([self.programs[name]] + list(arguments), cwd=self._directory, timeout=60, **options)
@@ -129,6 +120,18 @@ class PostgresCluster(object):
                    timeout=50)
 
 
+def give_to_user(user, top):
+    """Everything under `top` to the user that servers run as; None changes nothing."""
+    if not user:
+        return
+    import pwd
+    need('there is no user %s' % user, user in [entry.pw_name for entry in pwd.getpwall()])
+    owner = pwd.getpwnam(user)
+    for directory, _, names in os.walk(top):
+        for path in [directory] + [os.path.join(directory, name) for name in names]:
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
 class PostgresServer(object):
     """One server of a PostgresCluster; `start()` and `stop()` as often as wanted."""
 
@@ -158,6 +161,10 @@ class PostgresServer(object):
             finally:
                 self._process.close()
                 self._process = None
+
+    @property
+    def log(self):
+        return self._process.output
 
     def connections(self):
         """How many clients were authorized since the start, as its log says; a probe is none."""
