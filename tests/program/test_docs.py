@@ -302,10 +302,10 @@ def texts(node):
     return [value] if isinstance(value, str) else []
 
 
-def test_readme_lists_every_event_with_its_level():
+def test_the_page_of_events_lists_each_with_its_level():
     row = re.compile(r'^\| (`[a-z_`, ]+) \| ((?:%s)[a-z ]*) \| .* \| .*\|$' % '|'.join(LOGGING), re.MULTILINE)
     listed = {}
-    for events, level in row.findall(text_of('README.md')):
+    for events, level in row.findall(text_of('docs/events.md')):
         for event in re.findall('[a-z_]+', events):
             listed[event] = set(level.split(' or '))
     assert listed == events_in_the_code()
