@@ -18,21 +18,21 @@ from collections import namedtuple
 Check = namedtuple('Check', 'name protocols arguments meaning')
 
 CHECKS = (
-    Check('tcp', ('tcp',), '', 'a connection can be opened'),
-    Check('udp', ('udp',), '', 'the port does not refuse a line break'),
-    Check('dns', ('udp',), '', 'a question is answered'),
-    Check('script', ('udp',), 'send:HEX,expect:HEX', 'a reply begins as said'),
+    Check('tcp', ('tcp',), '[:PORT]', 'a connection can be opened; the server does not notice'),
+    Check('udp', ('udp',), '', 'a line break is not refused; silence passes'),
+    Check('dns', ('udp',), '[/NAME]', 'a question is answered'),
+    Check('script', ('tcp', 'udp'), 'want:TEXT,ask:TEXT,...', 'a conversation goes as written'),
 )
 
 #: How a script begins; it has no name of its own.
-SCRIPT_WORDS = ('send',)
+SCRIPT_WORDS = ('want', 'ask', 'send', 'expect')
 
 DEFAULTS = {'tcp': 'tcp', 'udp': 'udp'}
 
 #: YAML reads an unquoted `off` as false.
 _OFF_WORDS = ('off', 'false', 'no')
 
-_PARTS = re.compile(r'([a-zA-Z0-9_-]+)(?::([^/]*))?(?:/(.*))?\Z', re.DOTALL)
+_PARTS = re.compile(r'([^:/]*)(?::([^/]*))?(?:/(.*))?\Z', re.DOTALL)
 
 #: What a check's module may use. `settings`: those in force; `clock` gives seconds.
 Context = namedtuple('Context', 'settings clock')
@@ -71,17 +71,26 @@ def parse(text):
     """The Choice that `text` means; ValueError says how to write it. `off` is a Choice, too."""
     if text.lower() in _OFF_WORDS:
         return Choice('off', None, None, ('tcp', 'udp'), 'off')
-    if text.partition(':')[0].lower() in SCRIPT_WORDS:
-        return _choice(_check('script'), None, text, text)
-    parts = _PARTS.match(text)
-    check = parts and _check(parts.group(1).lower())
+    name, port, what = _split(text)
+    check = _check(name)
     if not check:
-        raise ValueError(_no_such_check(text))
-    port, what = parts.group(2), parts.group(3)
+        raise ValueError(_no_such_check(name))
     try:
-        return _choice(check, _port(check, port), what, check.name + text[len(check.name):])
+        options, port = _module(name).parse(what), _port(check, port)
     except ValueError as error:
         raise ValueError('%s: write %s' % (error, grammar(check)))
+    protocols = getattr(options, 'protocols', check.protocols)
+    if port:
+        protocols += ('udp',)             # a UDP service may have a port for TCP beside it
+    return Choice(name, port, options, protocols, text if name == 'script' else name + text[len(name):])
+
+
+def _split(text):
+    """(name of the kind, text of the port or None, WHAT or None)."""
+    if text.partition(':')[0].lower() in SCRIPT_WORDS:
+        return 'script', None, text
+    name, port, what = _PARTS.match(text).groups()
+    return name.lower(), port, what
 
 
 def grammar(check):
@@ -96,12 +105,23 @@ def words(proto):
 
 def make(choice, context):
     """The probe function of a Choice that is not `off`."""
-    return _module(choice.name).make(choice.options, context)
+    probe = _module(choice.name).make(choice.options, context)
+    if choice.port is None:
+        return probe
+    return lambda address, deadline: probe(OtherPort(address, choice.port), deadline)
 
 
-def _choice(check, port, arguments, text):
-    options = _module(check.name).parse(arguments)
-    return Choice(check.name, port, options, getattr(options, 'protocols', check.protocols), text)
+class OtherPort(object):
+    """An address as it is probed at a port of the check's own."""
+
+    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member')
+
+    def __init__(self, address, port):
+        self.host = address.host
+        self.port = port
+        self.family = address.family
+        self.sockaddr = (address.host, port)
+        self.member = address.member
 
 
 def _check(name):
@@ -125,6 +145,11 @@ def _port(check, text):
     return int(text)
 
 
-def _no_such_check(text):
+def _no_such_check(name):
+    import difflib
+    names = [check.name for check in CHECKS if check.name != 'script'] + list(SCRIPT_WORDS)
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return 'did you mean %s? Write %s' % (near[0], grammar(_check(near[0]) or _check('script')))
     ways = [grammar(check) for check in CHECKS] + ['off']
     return 'choose %s or %s' % (', '.join(ways[:-1]), ways[-1])

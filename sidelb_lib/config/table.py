@@ -72,8 +72,10 @@ TABLE = _table(
     )),
     ('Health', (
         _row('check', checks.parse, 'tcp',
-             'how servers are probed: tcp (connects) or off; for proto=udp: udp (the default there; a refusal is a '
-             'failure), dns (wants an answer), send:HEX,expect:HEX (wants a reply that begins so) or off'),
+             'how servers are probed, KIND[:PORT][/WHAT]: tcp (connects; the server does not notice) or '
+             'want:TEXT,ask:TEXT,... (a conversation); for proto=udp: udp (the default there: a line break, and a refusal '
+             'is a failure; choose off for one-way services like syslog), dns[/NAME] (wants an answer) or '
+             'ask:TEXT,want:TEXT (a reply that begins so); off'),
         _row('check_interval', duration(0.1, 3600), '5s',
              'time between two probes of an address; at most 1s while its state is changing'),
         _row('check_timeout', duration(0.01, 300), '2s', 'a probe that takes longer has failed'),

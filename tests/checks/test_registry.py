@@ -4,6 +4,10 @@ from __future__ import absolute_import, division, print_function
 import pytest
 
 from sidelb_lib.checks import registry
+from sidelb_lib.checks.exchange import Deadline, ProbeFailed
+from sidelb_lib.pool.pool import Address
+
+from ..support.servers import Server
 
 
 def mistake(text):
@@ -14,7 +18,8 @@ def mistake(text):
 
 @pytest.mark.parametrize('text, name, port', [
     ('tcp', 'tcp', None), ('TCP', 'tcp', None), ('udp', 'udp', None), ('dns', 'dns', None), ('off', 'off', None),
-    ('false', 'off', None), ('send:00ff,expect:4F4b', 'script', None)])
+    ('false', 'off', None), ('send:00ff,expect:4F4b', 'script', None), ('dns/a.example', 'dns', None),
+    ('tcp:8080', 'tcp', 8080), ('want:a:1/2', 'script', None)])
 def test_a_choice(text, name, port):
     choice = registry.parse(text)
     assert (choice.name, choice.port) == (name, port)
@@ -27,10 +32,6 @@ def test_a_choice_reads_as_it_was_written():
     assert registry.parse('tcp') != registry.parse('udp')
 
 
-def test_an_exchange_is_bytes():
-    assert registry.parse('send:00ff,expect:4F4b').options == (b'\x00\xff', b'OK')
-
-
 def test_every_row_has_a_module_of_the_contract():
     for check in registry.CHECKS:
         module = registry._module(check.name)
@@ -38,7 +39,34 @@ def test_every_row_has_a_module_of_the_contract():
 
 
 def test_an_unknown_one_names_all():
-    assert mistake('nonsense!') == 'choose tcp, udp, dns, send:HEX,expect:HEX or off'
+    said = mistake('nonsense!')
+    assert said.startswith('choose tcp[:PORT], ') and said.endswith(' or off')
+    for check in registry.CHECKS:
+        assert registry.grammar(check) in said
+
+
+@pytest.mark.parametrize('text, says', [
+    ('tpc', 'did you mean tcp? Write tcp[:PORT]'), ('dsn/a', 'did you mean dns? Write dns[/NAME]'),
+    ('wnat:220', 'did you mean want? Write want:TEXT,ask:TEXT,...'),
+    ('tcp:', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
+    ('tcp:65536', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
+    ('tcp:http', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
+    ('dns:53', 'dns has no port of its own: write dns[/NAME]')])
+def test_a_wrong_one_is_told_with_its_grammar_or_the_near_miss(text, says):
+    assert mistake(text) == says
+
+
+def test_a_udp_service_may_be_checked_at_a_tcp_port_of_its_own():
+    assert 'udp' in registry.parse('tcp:8080').protocols
+    assert 'udp' not in registry.parse('tcp').protocols
+
+
+def test_an_own_port_is_that_of_the_same_address():
+    with Server() as server:
+        probe = registry.make(registry.parse('tcp:%d' % server.address[1]), None)
+        assert probe(Address('127.0.0.1', 1, 0.0), Deadline(1.0)).state == 'up'
+        with pytest.raises(ProbeFailed):
+            probe(Address('127.0.0.2', 1, 0.0), Deadline(1.0))
 
 
 def test_more_than_the_kind_takes_is_told_with_its_grammar():
