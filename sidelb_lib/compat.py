@@ -185,6 +185,9 @@ def receive_with_destination(sock, most_bytes):
     return data, client, sock.getsockname()[0]
 
 
+_ANCILLARY = struct.Struct('@Lii')         # struct cmsghdr: length, level, type, see cmsg(3)
+
+
 class _Vector(ctypes.Structure):
     _fields_ = [('base', ctypes.c_void_p), ('length', ctypes.c_size_t)]
 
@@ -200,19 +203,42 @@ class _Message(ctypes.Structure):
 def _recvmsg(sock, most_bytes):
     """recvmsg(2): (data, [(level, type, value), ...], address)."""
     name, data, control = (ctypes.create_string_buffer(size) for size in (28, most_bytes, 128))
-    vector = _Vector(ctypes.addressof(data), most_bytes)
-    message = _Message(ctypes.addressof(name), 28, ctypes.pointer(vector), 1, ctypes.addressof(control), 128, 0)
-    count = ctypes.CDLL(None, use_errno=True).recvmsg(sock.fileno(), ctypes.byref(message), 0)
+    message, count = _call('recvmsg', sock, name, data, most_bytes, control)
+    ancillary, rest, word = [], control.raw[:message.control_length], ctypes.sizeof(ctypes.c_size_t)
+    while len(rest) >= _ANCILLARY.size:
+        length, level, kind = _ANCILLARY.unpack(rest[:_ANCILLARY.size])
+        ancillary.append((level, kind, rest[_ANCILLARY.size:length]))
+        rest = rest[max(_ANCILLARY.size, -(-length // word) * word):]
+    return data.raw[:count], ancillary, _read_sockaddr(name.raw)
+
+
+def send_from(sock, local, data, address):
+    """Send a datagram by a bare, wildcard UDP socket, from the local address `local`. Raises SocketError."""
+    if sock.family == socket.AF_INET6:
+        level, kind = socket.IPPROTO_IPV6, _IPV6_PKTINFO
+        value = socket.inet_pton(sock.family, local) + struct.pack('=I', 0)              # ipi6_addr, ipi6_ifindex
+    else:
+        level, kind = socket.IPPROTO_IP, _IP_PKTINFO
+        value = struct.pack('=I4s4s', 0, socket.inet_pton(sock.family, local), b'')      # ipi_ifindex, ipi_spec_dst
+    if hasattr(sock, 'sendmsg'):
+        return sock.sendmsg([data], [(level, kind, value)], 0, address)
+    control = _ANCILLARY.pack(_ANCILLARY.size + len(value), level, kind) + value
+    control += b'\0' * (-len(control) % ctypes.sizeof(ctypes.c_size_t))
+    name, data, control = (ctypes.create_string_buffer(text, len(text)) for text in (
+        _write_sockaddr(sock.family, *address), data, control))
+    return _call('sendmsg', sock, name, data, len(data), control)[1]
+
+
+def _call(function, sock, name, data, size, control):
+    """recvmsg or sendmsg with these buffers: (struct msghdr, number of bytes)."""
+    vector = _Vector(ctypes.addressof(data), size)
+    message = _Message(ctypes.addressof(name), len(name), ctypes.pointer(vector), 1, ctypes.addressof(control),
+                       len(control), 0)
+    count = getattr(ctypes.CDLL(None, use_errno=True), function)(sock.fileno(), ctypes.byref(message), 0)
     if count < 0:
         code = ctypes.get_errno()
         raise SocketError(code, os.strerror(code))
-    ancillary, rest, word = [], control.raw[:message.control_length], ctypes.sizeof(ctypes.c_size_t)
-    header = struct.Struct('@Lii')                       # struct cmsghdr, see cmsg(3)
-    while len(rest) >= header.size:
-        length, level, kind = header.unpack(rest[:header.size])
-        ancillary.append((level, kind, rest[header.size:length]))
-        rest = rest[max(header.size, -(-length // word) * word):]
-    return data.raw[:count], ancillary, _read_sockaddr(name.raw)
+    return message, count
 
 
 def _read_sockaddr(raw):
@@ -223,6 +249,13 @@ def _read_sockaddr(raw):
         return socket.inet_ntop(family, raw[4:8]), port
     flow, scope = struct.unpack('!I', raw[4:8])[0], struct.unpack('=I', raw[24:28])[0]
     return socket.inet_ntop(family, raw[8:24]), port, flow, scope
+
+
+def _write_sockaddr(family, host, port, flow=0, scope=0):
+    head, ip = struct.pack('=H', family) + struct.pack('!H', port), socket.inet_pton(family, host)
+    if family == socket.AF_INET:
+        return head + ip + b'\0' * 8
+    return head + struct.pack('!I', flow) + ip + struct.pack('=I', scope)
 
 
 def let_traffic_pass():

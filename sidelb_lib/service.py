@@ -122,19 +122,15 @@ class Service(object):
 
     def _make_server(self, listener):
         settings = self.settings
-        common = dict(on_down=settings.on_down, on_removed=settings.on_removed,
-                      log_sessions=settings.log_level == 'debug')
         if settings.proto == 'udp':
-            return udp.UdpServer(
-                listener, self.pool, self.log, self._clock,
-                max_sessions=self._affordable('max_sessions', self._budget.sessions),
-                session_timeout=settings.session_timeout, responses=settings.responses,
-                replies_vouch=settings.check.name in ('udp', 'off'), **common)
+            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings,
+                                 self._affordable('max_sessions', self._budget.sessions))
         return tcp.TcpServer(
             listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
             max_connections=self._affordable('max_connections', self._budget.connections),
             connect_timeout=settings.connect_timeout, idle_timeout=settings.idle_timeout,
-            half_close_timeout=settings.half_close_timeout, **common)
+            half_close_timeout=settings.half_close_timeout, on_down=settings.on_down, on_removed=settings.on_removed,
+            log_sessions=settings.log_level == 'debug')
 
     def _affordable(self, key, most):
         """The setting `key`, or as much of it as the limit of open files allows: a session that was accepted but gets

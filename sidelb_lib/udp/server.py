@@ -1,12 +1,8 @@
 """UDP: clients' datagrams are read in the hub, and each goes to its session's connected socket at once.
 
 gevent's DatagramServer as it comes reads 8,192 bytes at most and spawns a greenlet for each datagram, which loses their
-order. Here the listener is read until it is empty, 64 datagrams at a time; nothing on that way can wait, so no client
-waits for another. Replies are carried by the greenlets of udp_sessions.
-
-A wildcard listener must answer from the address that the client sent to. It reads with IP_PKTINFO and opens, for each
-local address that somebody uses, a second socket bound to that address, which the kernel prefers from then on
-(udp_fronts): the costly call is needed for the first datagram to an address, not for each.
+order. Here the listener is read until it is empty, 64 datagrams at a time. Nothing on that way can wait, nor on that of
+the replies (replies.py), so no client waits for another, and a session needs no greenlet.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -14,89 +10,105 @@ import gevent
 from gevent.server import DatagramServer
 
 from ..compat import READ, SocketError, WOULD_BLOCK, bare_socket, receive_with_destination
+from ..hub import never_waits
+from ..net import reuse_port as sharing
 from ..net.connect import wait_for
 from ..net.endpoints import is_wildcard
-from .fronts import LocalFronts
-from .sessions import MOST_BYTES, SessionTable
-from ..net import reuse_port as sharing
+from .client_sockets import ClientSockets
+from .forwarding import Forwarding
+from .replies import Replies
+from .sessions import MAX_BYTES, SessionTable
+from .upstreams import Upstreams, count_local_ports
 
 BATCH = 64                         # datagrams read before others get their turn
-MOST_QUEUED = 65536                # datagrams, more than a receive buffer holds
+MAX_QUEUED = 65536                 # datagrams, more than a receive buffer holds
 SETTLING_SECONDS = 0.05            # what another core is handing to a socket has arrived then
 
 
 class UdpServer(DatagramServer):
     """Carries each client's datagrams to a member of `pool`, and the replies back.
 
-    `listener` is a bound gevent socket (see `net.listeners`); this object owns it. What the other settings mean is
-    told by SessionTable.
+    `listener` is a bound gevent socket (see `net.listeners`); this object owns it. `max_sessions` is what the settings
+    or the limit of open files say; it is lowered to what there are local ports for.
     """
 
-    def __init__(self, listener, pool, log, clock, max_sessions, session_timeout=60.0, responses=0, replies_vouch=True,
-                 on_down='keep', on_removed='keep', log_sessions=False):
+    def __init__(self, listener, pool, log, clock, settings, max_sessions):
         DatagramServer.__init__(self, listener, handle=self._unused)
-        self.table = SessionTable(pool, log, clock, max_sessions, session_timeout, responses, replies_vouch,
-                                  on_down, on_removed, log_sessions)
         self._log = log
         self._clock = clock
-        self._local_fronts = None          # of a wildcard listener
+        self._upstreams = Upstreams(pool, settings)
+        self.table = SessionTable(pool, self._upstreams, log, clock, settings,
+                                  self._affordable(max_sessions, settings))
+        self._forwarding = Forwarding(self.table, pool, clock)
+        self._replies = Replies(self.table, self._upstreams, self._forwarding, pool, clock, settings)
+        self._client_sockets = None          # of a wildcard listener
+
+    def _affordable(self, max_sessions, settings):
+        """Each session has a local port. An eighth of them is left to probes, look-ups and other programs."""
+        ports = count_local_ports()
+        affordable = ports - ports // 8 if ports else max_sessions
+        if (settings.max_sessions or 0) > affordable:
+            self._log.warning('few_ports', 'max_sessions={wanted} needs more local ports than net.ipv4.'
+                              'ip_local_port_range has: it is {most}', wanted=settings.max_sessions, most=affordable)
+        return min(max_sessions, affordable)
 
     @property
     def sessions(self):
         return self.table.by_key
 
+    # --- from clients -----------------------------------------------------------------------------------------------
+
     def init_socket(self):
         DatagramServer.init_socket(self)
         self.socket = bare_socket(self.socket)
         if is_wildcard(self.address[0]):
-            self._local_fronts = LocalFronts(self.socket, self.address[1], self._read_front, self._log)
+            self._client_sockets = ClientSockets(self.socket, self.address[1], self._read, self._clock)
 
+    @never_waits
     def _do_read(self):
         """gevent's hook: the listener is readable. Runs in the hub."""
-        if self._local_fronts:
+        if self._client_sockets:
             self._read_wildcard()
         else:
-            self._read_front(self.socket)
+            self._read(self.socket)
 
-    def _read_front(self, front, local=()):
+    @never_waits
+    def _read(self, client_socket, local=()):
         """The way of nearly every datagram. It bears no exception: that would stop gevent's watcher for good."""
-        receive, sessions = front.recvfrom, self.table.by_key
+        receive, sessions = client_socket.recvfrom, self.table.by_key
         now = self._clock()
         for _ in range(BATCH):
             try:
-                data, client = receive(MOST_BYTES)
+                data, client = receive(MAX_BYTES)
             except SocketError as error:
-                self._check_front_error(error)
+                self._check_error(error)
                 return
             key = client + local if local else client
             session = sessions.get(key)
-            if session is None or session.stale:
-                self.table.forward(key, client, front, data)
+            if session is None or session.is_stale:
+                self._forwarding.forward(key, client, client_socket, data)
                 continue
-            session.last_used = now
             try:
-                session.upstream.send(data)
+                session.send(data, now)
             except SocketError as error:
-                self.table.send_after_error(session, data, error)
-            else:
-                session.sent(data)
+                self._forwarding.after_error(session, data, error)
 
     def _read_wildcard(self):
         """When a socket for a local address is opened, what had been queued here before is read to the end, before that
         one is looked at: else a client's datagrams would change their order."""
-        fronts = self._local_fronts
-        opened_before = fronts.opened
-        for count in range(MOST_QUEUED):
-            if count >= BATCH and fronts.opened == opened_before:
+        sockets = self._client_sockets
+        opened_before = sockets.opened
+        for count in range(MAX_QUEUED):
+            if count >= BATCH and sockets.opened == opened_before:
                 return
             try:
-                data, client, local = receive_with_destination(self.socket, MOST_BYTES)
+                data, client, local = receive_with_destination(self.socket, MAX_BYTES)
             except SocketError as error:
-                self._check_front_error(error)
+                self._check_error(error)
                 return
-            self.table.forward(client + (local,), client, fronts.front_for(local), data)
+            self._forwarding.forward(client + (local,), client, sockets.socket_for(local), data)
 
-    def _check_front_error(self, error):
+    def _check_error(self, error):
         if error.errno not in WOULD_BLOCK:
             self.table.drop('listener_error', 'reading from clients failed: {error}', error=error.strerror)
 
@@ -105,7 +117,11 @@ class UdpServer(DatagramServer):
 
     def watch_silence(self):
         """Runs in a greenlet of its own: ends sessions that nobody uses."""
-        self.table.watch_silence()
+        while True:
+            self.table.wait_for_sweep()
+            self.table.sweep()
+            if self._client_sockets:
+                self._client_sockets.close_unused(set(session.client_socket for session in self.sessions.values()))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -125,14 +141,16 @@ class UdpServer(DatagramServer):
         return self.cut_all('drain_timeout has passed')
 
     def cut_all(self, reason):
-        """End every session. Returns how many it were."""
-        return self.table.end_all()
+        """End every session. Returns how many there were."""
+        return self.table.cut_all(reason)
 
     def close(self):
-        """Close the sockets of the listener. Idempotent."""
-        if self._local_fronts:
-            self._local_fronts.close()
+        """Close the sockets of the listener; no session may be left. Idempotent."""
+        if self._client_sockets:
+            self._client_sockets.close()
         DatagramServer.close(self)
+        self._replies.close()
+        self._upstreams.close()
 
     # --- what is counted --------------------------------------------------------------------------------------------
 
@@ -144,5 +162,5 @@ class UdpServer(DatagramServer):
         """What the status shows of sessions and datagrams; a plain dict."""
         table = self.table
         sent, received = table.datagrams()
-        return {'active': len(table.by_key), 'most': table.most, 'total': table.opened, 'retries': table.retries,
+        return {'active': len(table.by_key), 'most': table.limit, 'total': table.opened, 'retries': table.retries,
                 'datagrams_sent': sent, 'datagrams_received': received, 'drops': dict(table.drops)}

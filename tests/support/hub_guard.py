@@ -22,7 +22,7 @@ def marked_functions():
             for owner in [module] + [one for one in vars(module).values()
                                      if inspect.isclass(one) and one.__module__ == name]:
                 found += [(owner, key, value) for key, value in vars(owner).items()
-                          if getattr(value, 'never_waits', False) and value.__module__ == name]
+                          if getattr(value, 'never_waits', None) is True and value.__module__ == name]
     return found
 
 

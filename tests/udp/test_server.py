@@ -4,136 +4,20 @@ from __future__ import absolute_import, division, print_function
 import collections
 import contextlib
 import errno
-import os
 import random
 import socket
 
 import gevent
 import pytest
 
-from sidelb_lib.udp import server as udp
-from sidelb_lib.net.listeners import listen_udp
-from sidelb_lib.udp import sessions as udp_sessions
-from sidelb_lib.compat import monotonic
-from sidelb_lib.pool.pool import Pool
-from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.checks import udp as udp_check
 from sidelb_lib.checks.prober import Prober
+from sidelb_lib.compat import monotonic
+from sidelb_lib.net.listeners import listen_udp
+from sidelb_lib.udp import upstreams
 
-from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
-
-SECONDS = 10
-
-
-class NamedEcho(object):
-    """Answers each datagram with its name, a blank and the datagram; `delay` seconds late."""
-
-    def __init__(self, name, host='127.0.0.1', port=0, delay=0):
-        self.name = name.encode('ascii')
-        self.delay = delay
-        self.received = []
-        self.peers = set()
-        self.sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, port))
-        self.endpoint = self.sock.getsockname()[:2]
-        self.greenlet = gevent.spawn(self._serve)
-
-    def _serve(self):
-        while True:
-            data, peer = self.sock.recvfrom(65536)
-            self.received.append(data)
-            self.peers.add(peer)
-            if self.delay is None:
-                continue
-            if self.delay:
-                gevent.spawn_later(self.delay, self._reply, data, peer)
-            else:
-                self._reply(data, peer)
-
-    def _reply(self, data, peer):
-        self.sock.sendto(self.name + b' ' + data if len(data) < 60000 else data, peer)
-
-    def stop(self):
-        """From now on datagrams are refused."""
-        self.greenlet.kill()
-        self.sock.close()
-
-
-class Balancer(object):
-    """A UdpServer and its pool, with what tests ask of them."""
-
-    def __init__(self, mode='round-robin', host='127.0.0.1', **options):
-        self.log = RecordingLog()
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
-        options.setdefault('max_sessions', 1000)
-        self.server = udp.UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, **options)
-        self.server.start()
-        self.port = self.server.address[1]
-        self.greenlets = [gevent.spawn(self.server.watch_silence)]
-
-    def use(self, *endpoints):
-        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
-
-    def client(self, host='127.0.0.1', bound=''):
-        """A socket connected to the balancer: it takes replies from the address it sends to alone."""
-        sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
-        if bound:
-            sock.bind((bound, 0))
-        sock.connect((host, self.port))
-        sock.settimeout(SECONDS)
-        return sock
-
-    def ask(self, host='127.0.0.1'):
-        with contextlib.closing(self.client(host)) as client:
-            return exchange(client)
-
-    def close(self):
-        gevent.killall(self.greenlets)
-        self.server.cut_all('the test has ended')
-        self.server.close()
-
-
-def exchange(client, data=b'hello'):
-    """The name of the server that answers."""
-    client.send(data)
-    return client.recv(65536).split()[0].decode('ascii')
-
-
-@pytest.fixture
-def balancer():
-    balancers = []
-
-    def make(*args, **options):
-        balancers.append(Balancer(*args, **options))
-        return balancers[-1]
-    yield make
-    for made in balancers:
-        made.close()
-
-
-@pytest.fixture
-def echo():
-    servers = []
-
-    def make(name, host='127.0.0.1', port=0, delay=0):
-        servers.append(NamedEcho(name, host, port, delay))
-        return servers[-1]
-    yield make
-    for server in servers:
-        server.stop()
-
-
-#: An address that tests which run at the same time do not use: a port that is closed here stays closed.
-OWN_IP = '127.%d.%d.1' % (64 + os.getpid() % 191, os.getpid() // 191 % 256)
-
-
-def closed_endpoint():
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((OWN_IP, 0))
-    endpoint = sock.getsockname()
-    sock.close()
-    return endpoint
+from .parts import OWN_IP, SECONDS, closed_endpoint, exchange
 
 
 def test_clients_are_spread_over_the_servers(balancer, echo):
@@ -321,12 +205,12 @@ def test_an_evicted_session_gives_its_descriptor_back_at_once(balancer, echo):
     one.use(echo('A').endpoint)
     exchange(one.client())
     evicted, = one.server.sessions.values()
-    one.server.table.forward(('127.0.0.1', 1), ('127.0.0.1', 1), one.server.socket, b'x')
+    one.server._forwarding.forward(('127.0.0.1', 1), ('127.0.0.1', 1), one.server.socket, b'x')
     assert evicted.ended and evicted.upstream.fileno() == -1
 
 
 def test_replies_do_not_speak_for_a_server_whose_probes_want_a_certain_one(balancer, echo):
-    one = balancer(replies_vouch=False)
+    one = balancer(check='dns')
     one.use(echo('A').endpoint)
     address, = one.pool.addresses()
     client = one.client()
@@ -355,7 +239,7 @@ def test_datagrams_that_come_before_the_first_answer_wait(balancer, echo):
     client = one.client()
     client.send(b'early')
     server = echo('A')
-    wait_until('it was not read', lambda: one.server.table._early)
+    wait_until('it was not read', lambda: one.server._forwarding._early)
     one.use(server.endpoint)
     assert client.recv(100) == b'A early'
 
@@ -474,7 +358,7 @@ def test_unexpected_errors_end_one_session_alone(balancer, echo, monkeypatch):
     one.use(echo('A').endpoint)
     client = one.client()
     exchange(client)
-    monkeypatch.setattr(one.server.table, '_connect', lambda address: 1 / 0)
+    monkeypatch.setattr(one.server._upstreams, 'connect', lambda tried: 1 / 0)
     other = one.client()
     other.send(b'x')
     wait_until('nothing was told', lambda: one.log.events('session_failed'))
@@ -530,7 +414,7 @@ def test_a_refusal_that_closes_the_session_leaves_no_count_behind(balancer, echo
 def test_a_new_client_without_any_server_is_dropped_and_counted(balancer, monkeypatch):
     one = balancer()
     one.use(closed_endpoint())
-    monkeypatch.setattr(one.server.table, '_connect', lambda address: None)      # what a host without a route gives
+    monkeypatch.setattr(one.server._upstreams, '_connect', lambda address: None)      # what a host without a route gives
     with contextlib.closing(one.client()) as client:
         client.send(b'x')
         wait_until('it was not counted', lambda: one.server.table.drops['no_server'] == 1)
@@ -575,24 +459,24 @@ def test_an_unexpected_error_in_a_known_session_ends_it_and_the_listener_goes_on
     one.use(echo('A').endpoint)
     client = one.client()
     exchange(client)
-    one.server.sessions[client.getsockname()].stale = True
-    monkeypatch.setattr(one.server.table, '_move', lambda session: 1 / 0)
+    one.use(echo('B').endpoint)
+    monkeypatch.setattr(one.server.table, 'move', lambda session: 1 / 0)
     client.send(b'x')
     wait_until('nothing was told', lambda: one.log.events('session_failed'))
     monkeypatch.undo()
-    assert exchange(client) == 'A'
-    assert one.pool.members[0].active == 1
+    assert exchange(client) == 'B'
+    assert one.pool.members[0].active == 1 and not one.pool.departing
 
 
 def test_a_host_without_ipv6_uses_the_other_servers(balancer, echo, monkeypatch):
     one = balancer()
     one.use(('2001:db8::1', 53), echo('A').endpoint)
 
-    def no_ipv6(family, kind, new_socket=udp_sessions.new_socket):
+    def no_ipv6(family, kind, new_socket=upstreams.new_socket):
         if family == socket.AF_INET6:
             raise socket.error(errno.EAFNOSUPPORT, 'not supported')
         return new_socket(family, kind)
-    monkeypatch.setattr('sidelb_lib.udp.sessions.new_socket', no_ipv6)
+    monkeypatch.setattr('sidelb_lib.udp.upstreams.new_socket', no_ipv6)
     assert [one.ask() for _ in range(6)] == ['A'] * 6
     assert not one.pool.members[1].up
 
@@ -602,12 +486,12 @@ def test_a_refused_datagram_is_sent_again_just_once(balancer):
     one.use(closed_endpoint(), closed_endpoint(), closed_endpoint())
     client = one.client()
     sent = []
-    session_send = one.server.table._upstream_failed
+    failed = one.server._forwarding.failed
 
     def counted(session, error):
         sent.append(session.unanswered)
-        session_send(session, error)
-    one.server.table._upstream_failed = counted
+        failed(session, error)
+    one.server._forwarding.failed = counted
     client.send(b'x')
     wait_until('it was not refused twice', lambda: len(sent) >= 2)
     gevent.sleep(0.2)

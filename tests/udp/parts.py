@@ -1,0 +1,107 @@
+"""The parts of tests of UDP: servers that say who they are, and a balancer in this process with its clients."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+import random
+import socket
+
+import gevent
+
+from sidelb_lib.compat import monotonic
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.net.listeners import listen_udp
+from sidelb_lib.policies.registry import policy_named
+from sidelb_lib.pool.pool import Pool
+from sidelb_lib.udp.server import UdpServer
+
+from ..support.recording import RecordingLog
+
+SECONDS = 10
+
+
+class NamedEcho(object):
+    """Answers each datagram with its name, a blank and the datagram; `delay` seconds late."""
+
+    def __init__(self, name, host='127.0.0.1', port=0, delay=0):
+        self.name = name.encode('ascii')
+        self.delay = delay
+        self.received = []
+        self.peers = set()
+        self.sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((host, port))
+        self.endpoint = self.sock.getsockname()[:2]
+        self.greenlet = gevent.spawn(self._serve)
+
+    def _serve(self):
+        while True:
+            data, peer = self.sock.recvfrom(65536)
+            self.received.append(data)
+            self.peers.add(peer)
+            if self.delay is None:
+                continue
+            if self.delay:
+                gevent.spawn_later(self.delay, self._reply, data, peer)
+            else:
+                self._reply(data, peer)
+
+    def _reply(self, data, peer):
+        self.sock.sendto(self.name + b' ' + data if len(data) < 60000 else data, peer)
+
+    def stop(self):
+        """From now on datagrams are refused."""
+        self.greenlet.kill()
+        self.sock.close()
+
+
+class Balancer(object):
+    """A UdpServer and its pool, with what tests ask of them."""
+
+    def __init__(self, mode='round-robin', host='127.0.0.1', **changes):
+        self.log = RecordingLog()
+        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
+        changes.setdefault('max_sessions', 1000)
+        settings = defaults(proto='udp', check=changes.pop('check', 'udp'), **changes)
+        self.server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
+        self.server.start()
+        self.port = self.server.address[1]
+        self.greenlets = [gevent.spawn(self.server.watch_silence)]
+
+    def use(self, *endpoints):
+        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
+
+    def client(self, host='127.0.0.1', bound=''):
+        """A socket connected to the balancer: it takes replies from the address it sends to alone."""
+        sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        if bound:
+            sock.bind((bound, 0))
+        sock.connect((host, self.port))
+        sock.settimeout(SECONDS)
+        return sock
+
+    def ask(self, host='127.0.0.1'):
+        with contextlib.closing(self.client(host)) as client:
+            return exchange(client)
+
+    def close(self):
+        gevent.killall(self.greenlets)
+        self.server.cut_all('the test has ended')
+        self.server.close()
+
+
+def exchange(client, data=b'hello'):
+    """The name of the server that answers."""
+    client.send(data)
+    return client.recv(65536).split()[0].decode('ascii')
+
+
+#: An address that tests which run at the same time do not use: a port that is closed here stays closed.
+OWN_IP = '127.%d.%d.1' % (64 + os.getpid() % 191, os.getpid() // 191 % 256)
+
+
+def closed_endpoint():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((OWN_IP, 0))
+    endpoint = sock.getsockname()
+    sock.close()
+    return endpoint
