@@ -315,6 +315,19 @@ class Pool(object):
             address.streak = 0
         self._notify('failed', address)
 
+    def report_result(self, address, result, began):
+        """A probe of `address` that began at `began` has ended: `result` is a `checks.exchange.Result`, whose state is
+        'down' when the server did not pass."""
+        never_probed = address.last_probe is None
+        address.last_probe = self._clock()
+        if result.state != 'down':
+            self.report_success(address)
+        elif never_probed and address.up and self._knows(address):
+            address.streak = self._fall - 1       # nothing speaks for it: one failure is enough
+            self.report_failure(address, result.text, by_probe=True)
+        else:
+            self.report_failure(address, result.text, by_probe=True)
+
     def restore(self, address):
         """Give an address that is down another chance; a single failure takes it down again."""
         if self._knows(address) and not address.up:

@@ -122,8 +122,60 @@ def test_an_address_that_left_is_probed_no_more_and_a_new_one_is(pool, start_pro
     assert set(probe.asked) == set([9])
 
 
+def test_everybody_is_probed_soon_after_the_start_and_a_newcomer_soon_after_its_coming(pool, start_prober):
+    fill(pool, 3)
+    probe = Probed()
+    start_prober(probe, interval=60)
+    wait_until('not everybody was probed', lambda: sorted(probe.asked) == [1, 2, 3], timeout=5)
+    fill(pool, 4)
+    wait_until('the newcomer was not', lambda: 4 in probe.asked, timeout=5)
+
+
+def test_first_probes_are_spread_over_a_second(pool, start_prober):
+    fill(pool, 100)
+    began = monotonic()
+    planned = sorted(when - began for when in start_prober(Probed(), interval=60)._planned.values())
+    assert 0 <= planned[0] < 0.3 and 0.7 < planned[-1] < 1.2
+
+
+def test_one_failure_is_enough_for_an_address_that_was_never_probed(pool, start_prober):
+    fill(pool, 2)
+    probe = Probed(dead=[2])
+    start_prober(probe, interval=60)
+    wait_until('it is up', lambda: not pool.addresses()[1].up, timeout=5)
+    assert probe.asked.count(2) == 1 and pool.addresses()[0].up
+
+
+def test_silent_servers_do_not_keep_probes_from_the_others(pool, start_prober):
+    """All of them hang for the whole test, more than there are places."""
+    fill(pool, 1)
+    probe = Probed()
+
+    def hanging(address, deadline):
+        if address.port > 1:
+            gevent.sleep(60)
+        return probe(address, deadline)
+    start_prober(hanging)
+    wait_until('it is not probed', lambda: probe.asked.count(1) > 1)
+    fill(pool, 3 * MAX_AT_ONCE)
+    gevent.sleep(0.3)                        # all places that they can have are theirs
+    probe.dead.add(1)
+    wait_until('the death was not found', lambda: not pool.addresses()[0].up)
+
+
+def test_addresses_that_are_down_are_probed_beside_those_that_are_up_and_so_found_again(pool, start_prober):
+    fill(pool, 3)
+    probe = Probed(dead=[2, 3])
+    start_prober(probe)
+    wait_until('they are up', lambda: [address.up for address in pool.addresses()] == [True, False, False])
+    probe.dead.clear()
+    wait_until('they are down', lambda: all(address.up for address in pool.addresses()))
+
+
 def test_only_so_many_probes_run_at_once(pool, start_prober):
     fill(pool, 3 * MAX_AT_ONCE)
+    for address in pool.addresses():
+        address.last_probe = 0.0             # known, and up
     running, most = [0], [0]
 
     def slow(address, deadline):
