@@ -379,6 +379,13 @@ def test_every_block_does_what_it_says(name):
             guide.end()
 
 
+@pytest.mark.parametrize('name', ['README.md', 'ARCHITECTURE.md'] + GUIDES)
+def test_prose_has_lines_below_120_columns(name):
+    code = set(line for block in blocks_of(text_of(name)) for line in block.text.splitlines())
+    for line in text_of(name).splitlines():
+        assert len(line if str is not bytes else line.decode('utf-8')) < 120 or line.strip() in code, line
+
+
 @pytest.mark.parametrize('name', ['README.md'] + GUIDES)
 def test_commands_within_a_sentence_are_commands(name):
     for code in re.findall(r'`(sidelb [^`\n]+)`', text_of(name)):
