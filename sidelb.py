@@ -13,12 +13,12 @@ for _name in [_name for _name in os.environ if _name.startswith('GEVENT')]:
     del os.environ[_name]
 
 try:
-    # Before all that uses sockets, threads or clocks: whoever has them unpatched blocks every session.
+    # Must precede every import that uses sockets, threads or clocks: an unpatched module would block every session.
     from gevent import monkey
     monkey.patch_all()
 
     from sidelb_lib import __version__
-    from sidelb_lib.errors import SettingsError, SidelbError
+    from sidelb_lib.errors import SettingsError, SidelbError, printable
 except ImportError as _error:
     sys.exit('sidelb: %s: install SideLB together with what it needs: pip install .' % _error)
 except KeyboardInterrupt:
@@ -37,10 +37,10 @@ Usage:
 Options:
   --check-config      Print the effective settings and where each comes from; bind nothing.
   --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
-  --socket=PATH       Its status socket; else SIDELB_STATUS_SOCKET, else where it is by default.
-  --json              The status as one JSON object a line.
-  --watch             The status again every second.
-  --keep              Let the demo run on and print where to connect to.
+  --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
+  --json              Print the status as one JSON object a line.
+  --watch             Print the status again every second.
+  --keep              Let the demo run on and print where to connect.
   -h, --help          Print this and all settings.
   --version           Print the version.
 """
@@ -123,6 +123,7 @@ def serve(arguments, only_check):
         refuse_mistyped_command(arguments)
         raise
     if only_check:
+        tell(texts.notes(effective))
         return say(texts.describe(effective))
     from sidelb_lib import process
     return process.run(effective, os.environ)
@@ -169,7 +170,6 @@ def refuse_unknown_options(arguments):
     """docopt takes the beginning of a long option for that option, and does not name an unknown one."""
     from sidelb_lib.config.table import BY_KEY
     from sidelb_lib.config.texts import nearest
-    from sidelb_lib.config.values import printable
     known = re.findall(r'(?<![\w-])--?[a-z][a-z-]*', USAGE)
     for option in options_of(arguments):
         if option in known:
@@ -193,7 +193,6 @@ def options_of(arguments):
 
 def explain(arguments):
     """What does not fit the usage, in one line: docopt only says that something does not."""
-    from sidelb_lib.config.values import printable
     command = ([argument for argument in arguments if argument in COMMANDS] + ['[--check-config]'])[0]
     usage = re.search('sidelb %s.*' % re.escape(command), USAGE).group()
     for argument in arguments:
@@ -215,7 +214,7 @@ def refuse_mistyped_command(arguments):
 # --- output ---
 
 def open_standard_streams():
-    """With `>&-` whatever is opened next, perhaps a client's socket, would get what is written to stdout."""
+    """With `>&-` the next file to be opened, perhaps a client's socket, would get what is written to stdout."""
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
         descriptor = os.open(os.devnull, os.O_RDWR)
@@ -239,15 +238,19 @@ def say(text):
 
 def fail(lines, code):
     """Tell what went wrong on stderr. Returns the exit code."""
-    try:
-        sys.stderr.write(''.join('sidelb: %s\n' % line for line in lines))
-    except EnvironmentError:      # nobody listens
-        pass
+    tell(lines)
     return code
 
 
+def tell(lines):
+    try:
+        sys.stderr.write(''.join('sidelb: %s\n' % line for line in lines))
+    except EnvironmentError:      # stderr is closed
+        pass
+
+
 def discard_stdout():
-    """Whoever read our output is gone: what is left goes nowhere, also when Python flushes it at its end."""
+    """The reader of our output is gone: what is left goes nowhere, also when Python flushes it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,6 +1,8 @@
 """The errors that a user of SideLB can meet; the text of each is one clear line with the way out."""
 from __future__ import absolute_import, division, print_function
 
+MAX_SHOWN = 120         # characters of what somebody else wrote
+
 
 class SidelbError(Exception):
     """Anything that SideLB itself reports; `str()` of it is meant for a person."""
@@ -20,3 +22,15 @@ class BindError(SidelbError):
 
 class NobodyReachable(SidelbError):
     """No member could be reached for a session."""
+
+
+def printable(text):
+    """`text` from outside, for a terminal or a log: all but printable ASCII is escaped, and it is cut."""
+    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:MAX_SHOWN])
+    return shown + ('...' if len(text) > MAX_SHOWN else '')
+
+
+def _escaped(code):
+    if 0xdc80 <= code <= 0xdcff:         # a byte that Python 3 could not decode: PEP 383
+        code -= 0xdc00
+    return '\\x%02x' % code if code < 256 else '\\u%04x' % code

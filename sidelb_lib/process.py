@@ -32,6 +32,8 @@ def run(settings, environ):
         log = EventLog(writer, settings.log_level, settings.log_format)
         writer.on_loss = lambda count: log.warning(
             'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
+        for variable, hint in settings.unknown_variables:
+            log.warning('unknown_variable', '{variable} is ignored: no such setting{hint}', variable=variable, hint=hint)
         services = OrderedDict([
             (snapshot.DEFAULT_SERVICE, Service(settings, log, Budget(raise_descriptor_limit())))])
         process = Process(settings, services, log, environ)

@@ -67,14 +67,14 @@ class Choice(object):
         return hash(self._text)
 
 
-def parse(text):
-    """The Choice that `text` means; ValueError says how to write it. `off` is a Choice, too."""
+def parse(text, proto=None):
+    """The Choice that `text` means. `off` is a Choice, too. ValueError says how to write it, for servers of `proto`."""
     if text.lower() in _OFF_WORDS:
         return Choice('off', None, None, ('tcp', 'udp'), 'off')
     name, port, what = _split(text)
     check = _check(name)
     if not check:
-        raise ValueError(_no_such_check(name))
+        raise ValueError(_no_such_check(name, proto))
     try:
         options, port = _module(name).parse(what), _port(check, port)
     except ValueError as error:
@@ -145,11 +145,12 @@ def _port(check, text):
     return int(text)
 
 
-def _no_such_check(name):
+def _no_such_check(name, proto):
     import difflib
-    names = [check.name for check in CHECKS if check.name != 'script'] + list(SCRIPT_WORDS)
+    checks = [check for check in CHECKS if proto is None or proto in check.protocols]
+    names = [check.name for check in checks if check.name != 'script'] + list(SCRIPT_WORDS)
     near = difflib.get_close_matches(name, names, 1)
     if near:
         return 'did you mean %s? Write %s' % (near[0], grammar(_check(near[0]) or _check('script')))
-    ways = [grammar(check) for check in CHECKS] + ['off']
+    ways = [grammar(check) for check in checks] + ['off']
     return 'choose %s or %s' % (', '.join(ways[:-1]), ways[-1])

@@ -76,6 +76,13 @@ def http_on_the_listener(settings):
             endpoint_text(*http), endpoint_text(*listener))
 
 
+def notes(settings):
+    """What is no mistake, but hardly meant."""
+    if settings.check.name != 'off' and settings.check_timeout > settings.check_interval:
+        yield 'check_timeout=%s is longer than check_interval=%s: a server that hangs is found late' % (
+            value_text(settings.check_timeout), value_text(settings.check_interval))
+
+
 #: (keys of single values that a check builds on, the check), in the order in which mistakes are told.
 CROSSCHECKS = (
     (('proto',), other_protocol),

@@ -4,9 +4,9 @@ from __future__ import absolute_import, division, print_function
 import re
 from collections import namedtuple
 
+from ..errors import printable
 from .table import BY_KEY, BY_VARIABLE, PREFIX
 from .texts import did_you_mean
-from .values import printable
 
 TESTS_PREFIX = 'SIDELB_TEST_'        # the test suite's own variables
 
@@ -22,9 +22,13 @@ ADD_UP = ('ring_domain', 'backends')
 Given = namedtuple('Given', 'origin texts')
 
 
-def from_environment(environ, mistakes):
-    """{key: Given} of an environment. An empty variable counts as unset: compose files pass such."""
-    given = {}
+def from_environment(environ):
+    """({key: Given}, ((variable, hint), ...)) of an environment; the latter are SIDELB_* variables that are no settings.
+
+    An empty variable counts as unset: compose files pass such. Unknown ones are no mistake: an image may have a
+    SIDELB_VERSION, which its builder has set for other ends.
+    """
+    given, unknown = {}, []
     for variable in sorted(environ):
         text = environ[variable].strip()
         if not variable.startswith(PREFIX) or variable.startswith(TESTS_PREFIX) or not text:
@@ -33,8 +37,8 @@ def from_environment(environ, mistakes):
             given[BY_VARIABLE[variable].key] = Given('environment ' + variable, [(variable + '=', text)])
         elif not _OF_KUBERNETES.match('%s=%s' % (variable, text)):
             near = did_you_mean(variable[len(PREFIX):], lambda setting: setting.variable)
-            mistakes.append('%s: no such setting%s' % (printable(variable), near))
-    return given
+            unknown.append((printable(variable), near))
+    return given, tuple(unknown)
 
 
 def from_arguments(arguments, mistakes):

@@ -7,14 +7,14 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..checks import registry as checks
-from ..errors import SettingsError
+from ..errors import SettingsError, printable
 from . import crosschecks
 from .given import Given, from_arguments, from_environment
 from .table import BY_KEY, TABLE
-from .values import printable
 
 #: What is in force, by attribute. `origins`: each key -> 'argument', 'environment SIDELB_X' or 'default'.
-Settings = namedtuple('Settings', [setting.attribute for setting in TABLE] + ['origins'])
+#: `unknown_variables`: ((SIDELB_* variable that is no setting, hint), ...).
+Settings = namedtuple('Settings', [setting.attribute for setting in TABLE] + ['origins', 'unknown_variables'])
 
 _NOT_GIVEN = Given('default', ())
 
@@ -33,13 +33,13 @@ def parse(arguments, environ):
     - `max_connections` and `max_sessions` are None when the descriptor limit decides
     """
     mistakes = []
-    environment = from_environment(environ, mistakes)
+    environment, unknown = from_environment(environ)
     given = dict(environment, **from_arguments(arguments, mistakes))
     settings = settle(given, mistakes)
     mistakes += crosschecks.missing(given, 'listener' in environment)
-    if mistakes:
-        raise SettingsError(mistakes)
-    return settings
+    if mistakes:        # one of them may come from a variable that was mistyped
+        raise SettingsError(mistakes + ['%s: no such setting%s' % one for one in unknown])
+    return settings._replace(unknown_variables=unknown)
 
 
 def settle(given, mistakes):
@@ -49,11 +49,13 @@ def settle(given, mistakes):
     for setting in TABLE:
         origin, texts = given.get(setting.key, _NOT_GIVEN)
         before = len(mistakes)
+        if setting.key == 'check':           # what may be chosen depends on the protocol, which stands before it
+            setting = setting._replace(parse=lambda text: checks.parse(text, values['proto']))
         origins[setting.key] = origin
         values[setting.attribute] = _value(setting, texts, mistakes) if texts else setting.default_value
         if len(mistakes) > before:
             wrong.add(setting.key)
-    settings = _with_default_check(Settings(origins=origins, **values))
+    settings = _with_default_check(Settings(origins=origins, unknown_variables=(), **values))
     mistakes += crosschecks.mistakes_of(settings, wrong)
     return settings
 
@@ -77,7 +79,7 @@ def defaults(**changes):
         values[setting.attribute] = value
     if mistakes or changes:
         raise SettingsError(mistakes + ['%s is no setting' % key for key in sorted(changes)])
-    return _with_default_check(Settings(origins=origins, **values))
+    return _with_default_check(Settings(origins=origins, unknown_variables=(), **values))
 
 
 def parse_one(key, text):
@@ -103,7 +105,9 @@ def _value(setting, texts, mistakes):
             item = item.strip()
             try:
                 if not item:
-                    raise ValueError('nothing is here' + (' between commas' if setting.is_list else ''))
+                    raise ValueError(_nothing(setting, text))
+                if setting.is_list and len(item.split()) > 1:
+                    raise ValueError('separate them with commas')
                 values.append(setting.parse(item))
             except ValueError as error:
                 quoted = item[:1] in ('"', "'")       # `docker run --env-file` passes quotes on
@@ -112,3 +116,11 @@ def _value(setting, texts, mistakes):
     if setting.is_list:
         return tuple(values)
     return values[0] if values else None
+
+
+def _nothing(setting, text):
+    if not setting.is_list:
+        return 'nothing is here'
+    if text.endswith(','):               # `backends=a:1, b:1` are two arguments for the program
+        return 'nothing is here after the last comma: write no space between the entries, or quote them all'
+    return 'nothing is here between commas'

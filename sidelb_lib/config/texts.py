@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import sys
 
+from . import crosschecks
 from .table import BY_KEY, TABLE
 from .values import value_text
 
@@ -55,6 +56,11 @@ def describe(settings):
     value_width = min(40, max(len(value) for _, value, _ in rows))
     return '\n'.join('%-*s  %-*s  %s' % (key_width, key, value_width, value, origin)
                      for key, value, origin in rows)
+
+
+def notes(settings):
+    """What is no mistake, but worth knowing, one line each."""
+    return ['%s: no such setting%s' % one for one in settings.unknown_variables] + list(crosschecks.notes(settings))
 
 
 def _value_text(setting, value):

@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 import re
 from collections import namedtuple
 
+from ..errors import printable
 from ..net.endpoints import canonical_ip, endpoint_text, is_one_host, parse_endpoint
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
@@ -17,7 +18,6 @@ _UNITS = {'s': 1, 'm': 60, 'h': 3600}
 _DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
 
 _MAX_SOCKET_PATH = 107              # unix(7)
-_MAX_SHOWN = 120                    # characters of what a user wrote
 
 #: One server of `backends`: its `addresses` ((ip, port), ...), or () and its `name` and `port`.
 Backend = namedtuple('Backend', 'addresses name port')
@@ -164,15 +164,3 @@ def duration_text(seconds):
     if seconds >= 120 and seconds % 60 == 0:
         return '%dm' % (seconds // 60)
     return '%.12gs' % seconds if seconds else '0'
-
-
-def printable(text):
-    """`text` from outside, for a terminal or a log: all but printable ASCII is escaped, and it is cut."""
-    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:_MAX_SHOWN])
-    return shown + ('...' if len(text) > _MAX_SHOWN else '')
-
-
-def _escaped(code):
-    if 0xdc80 <= code <= 0xdcff:         # a byte that Python 3 could not decode: PEP 383
-        code -= 0xdc00
-    return '\\x%02x' % code if code < 256 else '\\u%04x' % code

@@ -6,7 +6,7 @@ import socket
 import time
 
 from . import render as status
-from ..errors import SidelbError
+from ..errors import SidelbError, printable
 
 STATUS_REQUEST = b'status\n'
 ANSWER_SECONDS = 5.0
@@ -31,10 +31,10 @@ def ask(path, request):
             answer += received
         return answer
     except socket.timeout:
-        raise SidelbError('%s: no answer within %g seconds' % (path, ANSWER_SECONDS))
+        raise SidelbError('%s: no answer within %g seconds' % (printable(path), ANSWER_SECONDS))
     except EnvironmentError as error:
         reason = error.strerror or str(error)
-        raise SidelbError('%s: %s (is SideLB running, with this status_socket?)' % (path, reason))
+        raise SidelbError('%s: %s (is SideLB running, with this status_socket?)' % (printable(path), reason))
     finally:
         sock.close()
 
@@ -47,7 +47,7 @@ def health_check(path):
         return False, str(error)
     if answer == 'HEALTHY':
         return True, ''
-    return False, '%s: no server is up' % path if answer == 'UNHEALTHY' else '%s: unexpected answer' % path
+    return False, '%s: %s' % (printable(path), 'no server is up' if answer == 'UNHEALTHY' else 'unexpected answer')
 
 
 def fetch_snapshot(path):
@@ -55,7 +55,7 @@ def fetch_snapshot(path):
     try:
         return json.loads(ask(path, STATUS_REQUEST).decode('utf-8'))
     except ValueError:
-        raise SidelbError('%s: that is not the answer of SideLB' % path)
+        raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
 
 
 def print_status(paths, as_json, watch, stdout):

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from sidelb_lib.config import settings
+from sidelb_lib.checks import registry as checks
+from sidelb_lib.config import settings, texts
 from sidelb_lib.config.table import TABLE
-from sidelb_lib.config.values import Backend, duration_text, printable
-from sidelb_lib.errors import SettingsError
+from sidelb_lib.config.values import Backend, duration_text
+from sidelb_lib.errors import SettingsError, printable
 
 PLAIN = '127.0.0.1:5432 10.0.0.3:5432'
 
@@ -441,8 +442,31 @@ def test_an_unknown_key(word, says):
     ('SIDELB_XYZZY', 'SIDELB_XYZZY: no such setting: sidelb --help lists all'),
     ('SIDELB_PORT', 'SIDELB_PORT: no such setting'),
 ])
-def test_an_unknown_variable(variable, says):
-    assert says in only_mistake(PLAIN, **{variable: '1'})
+def test_an_unknown_variable_is_told_and_nothing_worse(variable, says):
+    found = parse(PLAIN, **{variable: '1'})
+    assert [name for name, _ in found.unknown_variables] == [variable]
+    assert says in texts.notes(found)[0]
+    assert parse(PLAIN).unknown_variables == ()
+
+
+def test_beside_mistakes_an_unknown_variable_is_told_too():
+    found = mistakes('127.0.0.1:1', SIDELB_BACKEND='10.0.0.1:1')
+    assert found[0].startswith('no server: ')
+    assert found[1:] == ['SIDELB_BACKEND: no such setting: did you mean SIDELB_BACKENDS?']
+
+
+@pytest.mark.parametrize('proto, offers', [('tcp', 'choose tcp[:PORT]'), ('udp', 'choose udp, dns')])
+def test_an_unknown_check_is_answered_with_those_of_the_protocol(proto, offers):
+    says = only_mistake(PLAIN + ' check=frobnicate proto=' + proto)
+    assert offers in says
+    others = set(checks.words({'tcp': 'udp', 'udp': 'tcp'}[proto])) - set(checks.words(proto))
+    assert others and not [word for word in others if word in says]
+
+
+def test_a_check_that_may_take_longer_than_the_interval_is_told():
+    assert 'check_timeout=9s is longer than check_interval=5s' in texts.notes(parse(PLAIN + ' check_timeout=9s'))[0]
+    for line in (PLAIN, PLAIN + ' check_timeout=9s check=off', PLAIN + ' check_timeout=5s'):
+        assert texts.notes(parse(line)) == []
 
 
 @pytest.mark.parametrize(
@@ -458,7 +482,18 @@ def test_a_key_without_a_value(word):
     assert found.startswith('%s=: the value is missing: write %s=VALUE' % (key, key))
 
 
-@pytest.mark.parametrize('text', ['10.0.0.1:1,', ',10.0.0.1:1', '10.0.0.1:1,,10.0.0.2:1'])
+@pytest.mark.parametrize('text', [
+    'backends=10.0.0.2:1 10.0.0.3:1', '10.0.0.2:1 10.0.0.3:1', 'ring_domain=a.example:1 b.example:1',
+    'resolver=10.0.0.1 10.0.0.2', 'backends=10.0.0.2:1\t10.0.0.3:1'])
+def test_blanks_between_the_entries_of_a_list(text):
+    assert 'separate them with commas' in only_mistake(['127.0.0.1:9', '10.0.0.1:1', text])
+
+
+def test_a_blank_after_a_comma_that_made_two_arguments():
+    assert 'write no space between the entries' in only_mistake('127.0.0.1:9 backends=10.0.0.1:1, 10.0.0.2:1')
+
+
+@pytest.mark.parametrize('text', [',10.0.0.1:1', '10.0.0.1:1,,10.0.0.2:1'])
 def test_an_empty_entry_in_a_list(text):
     assert 'nothing is here between commas' in only_mistake('127.0.0.1:9 backends=' + text)
     assert 'nothing is here between commas' in only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)

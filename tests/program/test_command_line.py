@@ -185,6 +185,14 @@ def test_check_config_of_the_environment_alone(call, monkeypatch):
     assert 'db.example.com:5432' in output and 'environment SIDELB_RING_DOMAIN' in output
 
 
+def test_check_config_tells_what_is_hardly_meant():
+    ended = run('--check-config', *(SERVERS + ['check_timeout=9s']), SIDELB_VERSION='3.1')
+    assert ended.code == 0 and len(ended.output.splitlines()) == len(TABLE)
+    unknown, slow = ended.errors.splitlines()
+    assert unknown.startswith('sidelb: SIDELB_VERSION: no such setting')
+    assert slow.startswith('sidelb: check_timeout=9s is longer than check_interval=5s')
+
+
 def test_wrong_settings_are_all_listed_on_stderr_and_nothing_is_started(call):
     for arguments in (['5432', 'mode=x', 'mod=y'], ['--check-config', '5432', 'mode=x', 'mod=y']):
         code, output, errors = call(*arguments)

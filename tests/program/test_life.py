@@ -37,6 +37,22 @@ def test_all_settings_may_come_from_the_environment(server):
         assert sidelb.status()['mode'] == 'least-connections'
 
 
+def test_a_variable_that_is_no_setting_is_told_and_stops_nothing(server):
+    with Sidelb(server, environ={'SIDELB_VERSION': '3.1', 'SIDELB_MOD': 'x'}) as sidelb:
+        sidelb.wait_for_log('warning SIDELB_VERSION is ignored: no such setting')
+        sidelb.wait_for_log(r'warning SIDELB_MOD is ignored: no such setting: did you mean SIDELB_MODE\?')
+        assert sidelb.who() == 'A'
+
+
+def test_the_path_of_a_status_socket_may_have_any_letters(server, tmpdir):
+    here, gone = str(tmpdir) + '/\xc3\xbc.sock', str(tmpdir) + '/\xc3\xb6.sock'
+    with Sidelb(server, 'status_socket=' + here):
+        for form in [], ['--json']:
+            finished = run_sidelb('status', '--socket=' + here, '--socket=' + gone, *form)
+            assert finished.returncode == 1
+            assert '.sock: No such file or directory' in finished.output and str(server) in finished.output
+
+
 def test_connections_are_accepted_while_no_name_server_answers(server):
     with contextlib.closing(bound_udp_socket()) as silent:
         with Sidelb(server, 'ring_domain=db.example.com:5432', 'resolver=127.0.0.1:%d' % silent.getsockname()[1]) as sidelb:
