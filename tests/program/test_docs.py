@@ -383,7 +383,8 @@ def test_every_block_does_what_it_says(name):
 def test_prose_has_lines_below_120_columns(name):
     code = set(line for block in blocks_of(text_of(name)) for line in block.text.splitlines())
     for line in text_of(name).splitlines():
-        assert len(line if str is not bytes else line.decode('utf-8')) < 120 or line.strip() in code, line
+        width = len(line if str is not bytes else line.decode('utf-8'))
+        assert width < 120 or line.startswith('|') or line.strip() in code, line
 
 
 @pytest.mark.parametrize('name', ['README.md'] + GUIDES)
