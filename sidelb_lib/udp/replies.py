@@ -22,7 +22,7 @@ class Replies(object):
         self._pool = pool
         self._clock = clock
         self._responses = settings.responses
-        self._prove_health = settings.check in ('udp', 'off')
+        self._prove_health = settings.check.name in ('udp', 'off')
         self._watcher = get_hub().loop.io(upstreams.fileno(), READ)
         self._watcher.start(self._carry)
 

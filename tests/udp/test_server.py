@@ -209,6 +209,18 @@ def test_an_evicted_session_gives_its_descriptor_back_at_once(balancer, echo):
     assert evicted.ended and evicted.upstream.fileno() == -1
 
 
+@pytest.mark.parametrize('check', ['udp', 'off'])
+def test_a_reply_speaks_for_its_server_where_silence_would_do(balancer, echo, check):
+    one = balancer(check=check)
+    one.use(echo('A').endpoint)
+    address, = one.pool.addresses()
+    client = one.client()
+    for _ in range(4):
+        one.pool.report_failure(address, 'refused')
+        exchange(client)
+    assert address.up
+
+
 def test_replies_do_not_speak_for_a_server_whose_probes_want_a_certain_one(balancer, echo):
     one = balancer(check='dns')
     one.use(echo('A').endpoint)
