@@ -26,7 +26,7 @@ ROOMS = {
     'tcp': 'net',
     'udp': 'net',
     'observe': 'net',
-    'config': 'net policies.registry checks.registry',
+    'config': 'net policies.registry checks.registry pool.merging',
     'discovery': 'net pool.merging pool.pool resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
     'process': 'net config observe service',

@@ -50,13 +50,19 @@ def repeated_servers(settings):
     seen = {}
     for host, port, key in _server_endpoints(settings):
         entry = (host.rstrip('.'), port)
-        text = endpoint_text(host, port)
+        text = endpoint_text(host, port) if port else host
         if entry not in seen:
             seen[entry] = key
         elif seen[entry] == key:
             yield '%s is named twice in %s: leave one out' % (text, key)
         else:
             yield '%s is both a ring_domain (many servers) and a backend (one server): keep one' % text
+
+
+def srv_of_other_protocol(settings):
+    for ring in settings.ring_domains:
+        if ring.srv_protocol not in (None, settings.proto):
+            yield 'ring_domain=%s is for proto=%s' % (ring, ring.srv_protocol)
 
 
 def loops(settings):
@@ -87,6 +93,7 @@ def notes(settings):
 CROSSCHECKS = (
     (('proto',), other_protocol),
     (('proto', 'check'), check_of_other_protocol),
+    (('proto',), srv_of_other_protocol),
     ((), repeated_servers),
     (('listener',), loops),
     (('listener', 'http', 'proto'), http_on_the_listener),
@@ -98,8 +105,8 @@ def _server_endpoints(settings):
     for backend in settings.backends:
         for host, port in backend.addresses or ((backend.name, backend.port),):
             yield host, port, 'backends'
-    for name, port in settings.ring_domains:
-        yield name, port, 'ring_domain'
+    for ring in settings.ring_domains:
+        yield ring.name, ring.port, 'ring_domain'
 
 
 def _would_meet(listener, host, port):

@@ -47,7 +47,7 @@ def from_arguments(arguments, mistakes):
     bare = []
     for argument in arguments:
         key, equals, text = argument.partition('=')
-        if not equals and argument not in BY_KEY:
+        if '/' in key or ':' in key or not equals and argument not in BY_KEY:      # 10.0.0.1:5432/weight=3
             bare.append(argument)
         elif key not in BY_KEY:
             near = did_you_mean(key, lambda setting: setting.key + '=')

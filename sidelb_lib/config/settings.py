@@ -4,6 +4,7 @@ An argument beats the environment, which beats the default.
 """
 from __future__ import absolute_import, division, print_function
 
+import re
 from collections import namedtuple
 
 from ..checks import registry as checks
@@ -17,6 +18,7 @@ from .table import BY_KEY, TABLE
 Settings = namedtuple('Settings', [setting.attribute for setting in TABLE] + ['origins', 'unknown_variables'])
 
 _NOT_GIVEN = Given('default', ())
+_TWO_ENTRIES = re.compile(r'[^\s+/=]\s+[^\s+/=]')        # blanks may stand around + / =
 
 
 def parse(arguments, environ):
@@ -26,7 +28,7 @@ def parse(arguments, environ):
 
     - durations are float seconds, 0.0 where they are off
     - `listener` is (ip, port); `http` too, or None when off
-    - `ring_domains` is ((name, port), ...), `backends` (Backend, ...)
+    - `ring_domains` is (RingDomain, ...), `backends` (Backend, ...), see `servers`
     - `resolver` is ((ip, port), ...), () for resolv.conf
     - `check` is a checks.registry.Choice, whose name is 'off' when off; `group` is 'off' when off
     - `status_socket` is None when off; `reuse_port` is a bool
@@ -106,7 +108,7 @@ def _value(setting, texts, mistakes):
             try:
                 if not item:
                     raise ValueError(_nothing(setting, text))
-                if setting.is_list and len(item.split()) > 1:
+                if setting.is_list and _TWO_ENTRIES.search(item):
                     raise ValueError('separate them with commas')
                 values.append(setting.parse(item))
             except ValueError as error:

@@ -7,9 +7,9 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..checks import registry as checks
+from .servers import parse_backend, parse_ring_domain
 from .values import (
-    duration, number, one_of, one_of_or_off, parse_backend, parse_http, parse_listener, parse_resolver,
-    parse_ring_domain, parse_socket_path, parse_switch)
+    duration, number, one_of, one_of_or_off, parse_http, parse_listener, parse_resolver, parse_socket_path, parse_switch)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -61,11 +61,13 @@ TABLE = _table(
              'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
              'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which'),
         _row('ring_domain', parse_ring_domain, '-',
-             'host:port, with commas; looked up again and again, every address a server', is_list=True),
+             'host:port, with commas; looked up again and again, every address a server. For options of each see '
+             'backends', is_list=True),
         _row('backends', parse_backend, '-',
              'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
-             'server by hand', is_list=True),
+             'server by hand. Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
+             'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True),
         _row('mode', one_of('round-robin', 'least-connections'), 'round-robin',
              'balancing policy: round-robin or least-connections'),
         _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp'),

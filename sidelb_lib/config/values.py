@@ -5,10 +5,10 @@ A parser takes a text and returns the value, or raises ValueError with what is w
 from __future__ import absolute_import, division, print_function
 
 import re
-from collections import namedtuple
 
 from ..errors import printable
-from ..net.endpoints import canonical_ip, endpoint_text, is_one_host, parse_endpoint
+from ..net.endpoints import canonical_ip, endpoint_text, parse_endpoint
+from .servers import server_address
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
 _ON = ('on', 'true', 'yes')
@@ -19,12 +19,13 @@ _DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
 
 _MAX_SOCKET_PATH = 107              # unix(7)
 
-#: One server of `backends`: its `addresses` ((ip, port), ...), or () and its `name` and `port`.
-Backend = namedtuple('Backend', 'addresses name port')
-
 
 def parse_listener(text):
     """(ip, port) to bind; port 0 is any free one."""
+    text, slash, options = text.partition('/')
+    if slash and not options.startswith('/'):
+        raise ValueError('a listener has no options: leave out /%s' % printable(options))
+    text += slash + options
     host, colon, port = text.rpartition(':')
     if host in ('', '*') and re.match(r'[0-9]{1,5}\Z', port):
         raise ValueError('name the address, too: 127.0.0.1:%s for this machine only, 0.0.0.0:%s for all its '
@@ -40,43 +41,12 @@ def parse_http(text):
     return None if text.lower() in _OFF else parse_listener(text)
 
 
-def parse_ring_domain(text):
-    """(name, port)."""
-    name, port = parse_endpoint(text)
-    if canonical_ip(name):
-        raise ValueError('that is an address, no domain: use backends=%s' % endpoint_text(name, port))
-    return name, port
-
-
-def parse_backend(text):
-    """A Backend: one server by address, by several joined with `+`, or by name."""
-    if '+' in text:
-        return Backend(tuple(_parse_server_address(part.strip()) for part in text.split('+')), None, None)
-    host, port = parse_endpoint(text)
-    if canonical_ip(host):
-        return Backend((_server_address(host, port),), None, None)
-    return Backend((), host, port)
-
-
-def _parse_server_address(text):
-    host, port = parse_endpoint(text)
-    if not canonical_ip(host):
-        raise ValueError("'+' joins the addresses of one server; a name stands alone")
-    return _server_address(host, port)
-
-
-def _server_address(ip, port):
-    if not is_one_host(ip):
-        raise ValueError('%s is not the address of a server' % ip)
-    return ip, port
-
-
 def parse_resolver(text):
     """(ip, port) of a name server."""
     host, port = parse_endpoint(text, default_port=53)
     if not canonical_ip(host):
         raise ValueError('a resolver is an IP address, no name')
-    return _server_address(host, port)
+    return server_address(host, port)
 
 
 def one_of(*words):
@@ -148,9 +118,7 @@ def value_text(value):
         return 'on' if value else 'off'
     if isinstance(value, float):
         return duration_text(value)
-    if isinstance(value, Backend):
-        return '+'.join(endpoint_text(*address) for address in value.addresses or ((value.name, value.port),))
-    if isinstance(value, tuple):
+    if type(value) is tuple:
         return endpoint_text(*value)
     return printable(str(value))
 

@@ -18,5 +18,5 @@ def make_sources(settings, pool, log, clock, random, listener, hosts, resolv_con
     sources = [Static(units, pool, names, log)] if units else []
     sources += [NamedServer(backend.name, backend.port, pool, book, log, **timing)
                 for backend in settings.backends if not backend.addresses]
-    sources += [Ring(name, port, pool, names, book, log, **timing) for name, port in settings.ring_domains]
+    sources += [Ring(name, port, pool, names, book, log, **timing) for name, port, _ in settings.ring_domains]
     return sources

@@ -7,9 +7,11 @@ import pytest
 
 from sidelb_lib.checks import registry as checks
 from sidelb_lib.config import settings, texts
+from sidelb_lib.config.servers import Backend, RingDomain
 from sidelb_lib.config.table import TABLE
-from sidelb_lib.config.values import Backend, duration_text
+from sidelb_lib.config.values import duration_text
 from sidelb_lib.errors import SettingsError, printable
+from sidelb_lib.pool.merging import Options
 
 PLAIN = '127.0.0.1:5432 10.0.0.3:5432'
 
@@ -31,8 +33,12 @@ def only_mistake(line, **environ):
     return found[0]
 
 
-def server(host, port):
-    return Backend(((host, port),), None, None)
+def server(host, port, options=None):
+    return Backend(((host, port),), None, None, options)
+
+
+def rings(*endpoints):
+    return tuple(RingDomain(name, port, None) for name, port in endpoints)
 
 
 # --- grammars ---
@@ -40,7 +46,7 @@ def server(host, port):
 def test_the_documented_grammar_with_a_ring():
     found = parse('127.0.0.1:5432 ring_domain=db.example.com:5432 mode=round-robin')
     assert found.listener == ('127.0.0.1', 5432)
-    assert found.ring_domains == (('db.example.com', 5432),)
+    assert found.ring_domains == rings(('db.example.com', 5432))
     assert found.backends == ()
     assert found.mode == 'round-robin'
 
@@ -59,7 +65,7 @@ def test_the_grammar_of_the_rust_program():
                   'ring_domain=nodes.example.com:9002')
     assert found.listener == ('0.0.0.0', 9000)
     assert found.backends == (server('10.1.0.5', 9001), server('10.1.0.6', 9001))
-    assert found.ring_domains == (('nodes.example.com', 9002),)
+    assert found.ring_domains == rings(('nodes.example.com', 9002))
     assert (found.mode, found.proto) == ('least-connections', 'udp')
 
 
@@ -69,7 +75,7 @@ def test_both_grammars_in_any_order_add_up():
                   'ring_domain=b.example:2,c.example:3')
     assert found.listener == ('127.0.0.1', 1)
     assert sorted(backend.addresses[0][0][-1] for backend in found.backends) == ['1', '2', '3', '4', '5', '6']
-    assert found.ring_domains == (('a.example', 2), ('b.example', 2), ('c.example', 3))
+    assert found.ring_domains == rings(('a.example', 2), ('b.example', 2), ('c.example', 3))
 
 
 def test_the_listener_by_its_key_makes_every_bare_argument_a_server():
@@ -87,7 +93,7 @@ def test_everything_from_the_environment_of_the_rust_image():
     assert found.listener == ('0.0.0.0', 443)
     assert found.mode == 'least-connections'
     assert found.backends == (server('172.217.16.142', 443), server('172.217.16.143', 443))
-    assert found.ring_domains == (('www.example.com', 443),)
+    assert found.ring_domains == rings(('www.example.com', 443))
 
 
 def test_an_argument_beats_the_environment_which_beats_the_default():
@@ -158,12 +164,12 @@ def test_durations_are_shown_as_they_are_written(seconds, text):
     ('10.0.0.1:1', server('10.0.0.1', 1)),
     ('[2001:DB8:0::1]:65535', server('2001:db8::1', 65535)),
     ('[::ffff:10.0.0.1]:1', server('10.0.0.1', 1)),
-    ('db1.Example.COM:1', Backend((), 'db1.example.com', 1)),
-    ('db1.example.com.:1', Backend((), 'db1.example.com.', 1)),
-    ('my_db:1', Backend((), 'my_db', 1)),
-    ('3com.example:1', Backend((), '3com.example', 1)),
-    ('xn--bcher-kva.example:1', Backend((), 'xn--bcher-kva.example', 1)),
-    ('10.0.0.1:5432+[2001:db8::1]:5433', Backend((('10.0.0.1', 5432), ('2001:db8::1', 5433)), None, None)),
+    ('db1.Example.COM:1', Backend((), 'db1.example.com', 1, None)),
+    ('db1.example.com.:1', Backend((), 'db1.example.com.', 1, None)),
+    ('my_db:1', Backend((), 'my_db', 1, None)),
+    ('3com.example:1', Backend((), '3com.example', 1, None)),
+    ('xn--bcher-kva.example:1', Backend((), 'xn--bcher-kva.example', 1, None)),
+    ('10.0.0.1:5432+[2001:db8::1]:5433', Backend((('10.0.0.1', 5432), ('2001:db8::1', 5433)), None, None, None)),
 ])
 def test_servers(text, backend):
     assert parse('127.0.0.1:9 ' + text).backends == (backend,)
@@ -286,6 +292,93 @@ def test_a_wrong_server_in_every_place(text, says):
     for found in (only_mistake('127.0.0.1:9 ' + text), only_mistake('127.0.0.1:9 backends=' + text),
                   only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)):
         assert printable(text) in found and says in found
+
+
+# --- options of a server or ring ---
+
+@pytest.mark.parametrize('text, options', [
+    ('/weight=3', Options(3, None, None)), ('/tier=2', Options(None, 2, None)), ('/max=100', Options(None, None, 100)),
+    ('/max=1000000/weight=0/tier=9', Options(0, 9, 1000000)), ('/weight=256', Options(256, None, None)),
+    (' /weight=3', Options(3, None, None)), ('/weight = 3', Options(3, None, None))])
+def test_options_wherever_a_server_or_ring_is_named(text, options):
+    one = server('10.0.0.1', 5432, options)
+    assert parse(['127.0.0.1:9', '10.0.0.1:5432' + text]).backends == (one,)
+    assert parse(['127.0.0.1:9', 'backends=10.0.0.1:5432%s,b:1' % text]).backends == (one, Backend((), 'b', 1, None))
+    assert parse('127.0.0.1:9', SIDELB_BACKENDS='b:1, 10.0.0.1:5432%s' % text).backends[1] == one
+    assert parse(['127.0.0.1:9', 'b:1' + text]).backends == (Backend((), 'b', 1, options),)
+    assert parse(['127.0.0.1:9', 'ring_domain=a:1,b:2' + text]).ring_domains == (
+        RingDomain('a', 1, None), RingDomain('b', 2, options))
+
+
+def test_options_of_a_server_with_several_addresses_stand_once_after_the_last():
+    found = parse('127.0.0.1:9 10.0.0.1:1+[2001:db8::1]:1/weight=2').backends
+    assert found == (Backend((('10.0.0.1', 1), ('2001:db8::1', 1)), None, None, Options(2, None, None)),)
+    assert 'options stand once, after the last address' in only_mistake(
+        '127.0.0.1:9 10.0.0.1:1/weight=2+[2001:db8::1]:1')
+
+
+@pytest.mark.parametrize('text, says', [
+    ('/weight=-1', '/weight= is a whole number of 0 to 256'),
+    ('/weight=257', '/weight= is a whole number of 0 to 256'),
+    ('/weight=1.5', '/weight= is a whole number of 0 to 256'),
+    ('/weight=', '/weight= is a whole number of 0 to 256'),
+    ('/weight', '/weight= is a whole number of 0 to 256'),
+    ('/weight=' + '9' * 400, '/weight= is a whole number of 0 to 256'),
+    ('/tier=0', '/tier= is a whole number of 1 to 9'),
+    ('/tier=10', '/tier= is a whole number of 1 to 9'),
+    ('/max=0', '/max= is a whole number of 1 to 1000000'),
+    ('/wieght=3', '/wieght: no such option: did you mean weight=?'),
+    ('/colour=red', '/colour: no such option: there are weight=, tier= and max='),
+    ('/', '/: no such option'),
+    ('/weight=1/', '/: no such option'),
+    ('/weight=1/weight=2', '/weight= is given twice: keep one'),
+    ('/weight=x/tier=0', '/weight= is a whole number of 0 to 256; /tier= is a whole number of 1 to 9'),
+    ('/weight=\x1b[2J', '/weight= is a whole number'),
+    ('/\x1b[2J=1', '/\\x1b[2J: no such option'),
+])
+def test_a_wrong_option_in_every_place(text, says):
+    for found in (only_mistake(['127.0.0.1:9', '10.0.0.1:5432' + text]),
+                  only_mistake(['127.0.0.1:9', 'backends=b:1,10.0.0.1:5432' + text]),
+                  only_mistake(['127.0.0.1:9', 'ring_domain=db:1' + text]),
+                  only_mistake('127.0.0.1:9', SIDELB_BACKENDS='10.0.0.1:5432' + text)):
+        assert says in found and '\x1b' not in found
+
+
+@pytest.mark.parametrize('text', ['https://x:1/weight=2', 'https://x:1', 'x:1//weight=2'])
+def test_a_url_is_one_mistake(text):
+    assert 'that is a URL' in only_mistake('127.0.0.1:9 ' + text)
+
+
+def test_a_listener_has_no_options():
+    assert 'a listener has no options: leave out /weight=3' in only_mistake('127.0.0.1:9/weight=3 10.0.0.1:1')
+
+
+def test_the_same_server_with_other_options_is_named_twice():
+    assert 'is named twice' in only_mistake('127.0.0.1:9 10.0.0.1:1 10.0.0.1:1/weight=2')
+    assert 'is named twice' in only_mistake('127.0.0.1:9 ring_domain=a:1/tier=1,a:1/tier=2')
+
+
+# --- SRV names ---
+
+@pytest.mark.parametrize('text, ring', [
+    ('_postgres._tcp.db.example.com', RingDomain('_postgres._tcp.db.example.com', None, None)),
+    ('_Postgres._TCP.db', RingDomain('_postgres._tcp.db', None, None)),
+    ('_ldap._tcp.example.com.:636/tier=2', RingDomain('_ldap._tcp.example.com.', 636, Options(None, 2, None)))])
+def test_an_srv_name_may_have_a_port(text, ring):
+    assert parse('127.0.0.1:9 ring_domain=' + text).ring_domains == (ring,)
+
+
+def test_an_srv_name_of_the_other_protocol():
+    assert 'ring_domain=_dns._udp.example.com is for proto=udp' in only_mistake(
+        '127.0.0.1:9 ring_domain=_dns._udp.example.com')
+    assert 'is for proto=tcp' in only_mistake('127.0.0.1:9 ring_domain=_dns._tcp.example.com:1 proto=udp')
+    parse('127.0.0.1:9 ring_domain=_dns._udp.example.com proto=udp')
+
+
+def test_a_name_without_a_port_is_pointed_to_srv_names():
+    assert 'write db:PORT, or an SRV name like _postgres._tcp.db' in only_mistake('127.0.0.1:9 ring_domain=db')
+    assert 'an SRV name' in only_mistake('127.0.0.1:9 ring_domain=_postgres.db.example.com')
+    assert '_a._tcp.b is named twice' in only_mistake('127.0.0.1:9 ring_domain=_a._tcp.b,_a._tcp.b')
 
 
 def test_a_name_that_is_not_ascii():

@@ -61,7 +61,8 @@ def test_the_description_shows_value_and_origin_of_every_setting():
 
 
 def test_what_is_described_can_be_given_again():
-    line = ('[::]:53 10.0.0.1:53 a.example:53 ring_domain=b.example:53 proto=udp check=send:00,expect:ff '
+    line = ('[::]:53 10.0.0.1:53/weight=3/tier=2/max=7 a.example:53 ring_domain=b.example:53/tier=2,_d._udp.c '
+            'proto=udp check=send:00,expect:ff '
             'refresh=90s responses=1 group=off')
     first = parse(line)
     rows = [row.split() for row in texts.describe(first).splitlines()]
