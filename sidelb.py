@@ -108,10 +108,10 @@ def run(arguments):
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
-    paths = chosen['--socket'] or [status_socket()]
     if chosen['status']:
+        paths = chosen['--socket'] or status_sockets(only_own=False)
         return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
-    healthy, reason = status_client.health_check(paths[0])
+    healthy, reason = status_client.health_check((chosen['--socket'] or status_sockets(only_own=True))[0])
     return say('Healthy') if healthy else fail([reason], 1)
 
 
@@ -129,17 +129,18 @@ def serve(arguments, only_check):
     return process.run(effective, os.environ)
 
 
-def status_socket():
-    """Where a running SideLB is asked, when no --socket says so."""
+def status_sockets(only_own):
+    """Where running SideLBs are asked, when no --socket says so: one place, or for root all users' (not `only_own`)."""
     from sidelb_lib.config import settings
     from sidelb_lib.observe import places
     text = os.environ.get('SIDELB_STATUS_SOCKET', '').strip()
     if not text:
-        return places.first_that_listens(places.socket_paths(os.environ, os.getuid()))
+        where = os.environ, os.getuid()
+        return [places.find(*where)] if only_own else places.find_all(*where)
     path = settings.parse_one('status_socket', text)
     if path is None:
         raise SidelbError('SIDELB_STATUS_SOCKET turns the status socket off: there is none to ask')
-    return path
+    return [path]
 
 
 def help_text():
