@@ -31,11 +31,12 @@ Usage:
   sidelb status [--json] [--watch] [--socket=PATH]...
   sidelb demo [--keep]
   sidelb --health-check-uds [--socket=PATH]
-  sidelb [--check-config] [<setting>...]
+  sidelb [--check-config] [--config=FILE] [<setting>...]
   sidelb --help | --version
 
 Options:
   --check-config      Print the effective settings and where each comes from; bind nothing.
+  --config=FILE       Serve the services that an INI file describes; SIGHUP reads it again.
   --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
   --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
   --json              Print the status as one JSON object a line.
@@ -51,6 +52,7 @@ Examples:
   sidelb 127.0.0.1:5432 100.100.100.103:5432 100.100.100.104:5432 mode=least-connections proto=tcp
   sidelb 0.0.0.0:9000 backends=10.1.0.5:9001,10.1.0.6:9001 ring_domain=nodes.example.com:9002
   sidelb                                   # all of it from SIDELB_* variables
+  sidelb --config=/etc/sidelb.conf          # several services, from a file
 """
 
 SETTINGS = """\
@@ -106,7 +108,7 @@ def run(arguments):
         from sidelb_lib.demo import play as demo
         return demo.run(chosen['--keep'], sys.stdout)
     if not (chosen['status'] or chosen['--health-check-uds']):
-        return serve(chosen['<setting>'], chosen['--check-config'])
+        return serve(chosen['<setting>'], chosen['--config'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
     if chosen['status']:
         paths = chosen['--socket'] or status_sockets(only_own=False)
@@ -115,18 +117,27 @@ def run(arguments):
     return say('Healthy') if healthy else fail([reason], 1)
 
 
-def serve(arguments, only_check):
-    from sidelb_lib.config import settings, texts
+def serve(arguments, path, only_check):
     try:
-        effective = settings.parse(arguments, os.environ)
+        configuration = configure(arguments, path)
     except SettingsError:
         refuse_mistyped_command(arguments)
         raise
     if only_check:
-        tell(texts.notes(effective))
-        return say(texts.describe(effective))
+        from sidelb_lib.config import texts
+        tell(texts.notes(configuration))
+        return say(texts.describe(configuration))
     from sidelb_lib import process
-    return process.run(effective, os.environ)
+    return process.run(configuration, os.environ)
+
+
+def configure(arguments, path):
+    """The Configuration of the arguments and the environment, and of the file at `path` unless that is None."""
+    if path is not None:
+        from sidelb_lib.config import file
+        return file.load(path, arguments, os.environ)
+    from sidelb_lib.config import settings
+    return settings.configuration(arguments, os.environ)
 
 
 def status_sockets(only_own):
@@ -189,7 +200,7 @@ def options_of(arguments):
     """The options among the arguments, without their values."""
     previous = [None] + arguments[:-1]
     return [argument.split('=')[0] for argument, before in zip(arguments, previous)
-            if argument.startswith('-') and before != '--socket']
+            if argument.startswith('-') and before not in ('--socket', '--config')]
 
 
 def explain(arguments):

@@ -1,4 +1,7 @@
-"""What does not go together: each check is a pure function of the Settings that yields its mistakes."""
+"""What does not go together: each check is a pure function of the Settings.
+
+It yields (key, mistake): the setting beside whose place in a file the mistake is told, and the text.
+"""
 from __future__ import absolute_import, division, print_function
 
 from ..checks import registry as checks
@@ -13,7 +16,7 @@ _TWINS = {'idle_timeout': 'session_timeout', 'session_timeout': 'idle_timeout',
 
 
 def mistakes_of(settings, wrong):
-    """All mistakes of `settings`. `wrong`: keys whose single value could not be read, on which nothing is built."""
+    """All (key, mistake) of `settings`. `wrong`: keys whose value could not be read, on which nothing is built."""
     for keys, check in CROSSCHECKS:
         if not wrong.intersection(keys):
             for mistake in check(settings):
@@ -34,15 +37,15 @@ def other_protocol(settings):
     for setting in TABLE:
         if setting.protocol not in (None, proto) and settings.origins[setting.key] != 'default':
             twin = _TWINS.get(setting.key)
-            yield '%s= is for proto=%s%s' % (setting.key, setting.protocol,
-                                             ' (for %s use %s=)' % (proto, twin) if twin else '')
+            yield setting.key, '%s= is for proto=%s%s' % (
+                setting.key, setting.protocol, ' (for %s use %s=)' % (proto, twin) if twin else '')
 
 
 def check_of_other_protocol(settings):
     proto, check = settings.proto, settings.check
     if proto not in check.protocols:
         words = checks.words(proto)
-        yield 'check=%s is not for proto=%s: choose %s or %s' % (
+        yield 'check', 'check=%s is not for proto=%s: choose %s or %s' % (
             value_text(check), proto, ', '.join(words[:-1]), words[-1])
 
 
@@ -54,31 +57,31 @@ def repeated_servers(settings):
         if entry not in seen:
             seen[entry] = key
         elif seen[entry] == key:
-            yield '%s is named twice in %s: leave one out' % (text, key)
+            yield key, '%s is named twice in %s: leave one out' % (text, key)
         else:
-            yield '%s is both a ring_domain (many servers) and a backend (one server): keep one' % text
+            yield key, '%s is both a ring_domain (many servers) and a backend (one server): keep one' % text
 
 
 def srv_of_other_protocol(settings):
     for ring in settings.ring_domains:
         if ring.srv_protocol not in (None, settings.proto):
-            yield 'ring_domain=%s is for proto=%s' % (ring, ring.srv_protocol)
+            yield 'ring_domain', 'ring_domain=%s is for proto=%s' % (ring, ring.srv_protocol)
 
 
 def loops(settings):
     listener = settings.listener
     if listener is None:
         return
-    for host, port, _ in _server_endpoints(settings):
+    for host, port, key in _server_endpoints(settings):
         if _would_meet(listener, host, port):
-            yield '%s is the listener %s itself, a loop: name the address of the server' % (
+            yield key, '%s is the listener %s itself, a loop: name the address of the server' % (
                 endpoint_text(host, port), endpoint_text(*listener))
 
 
 def http_on_the_listener(settings):
     listener, http = settings.listener, settings.http
     if listener and http and settings.proto == 'tcp' and bind_the_same(http, listener):
-        yield 'http=%s is the address of the listener %s: give it another port' % (
+        yield 'http', 'http=%s is the address of the listener %s: give it another port' % (
             endpoint_text(*http), endpoint_text(*listener))
 
 

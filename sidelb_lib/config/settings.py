@@ -17,6 +17,12 @@ from .table import BY_KEY, TABLE
 #: `unknown_variables`: ((SIDELB_* variable that is no setting, hint), ...).
 Settings = namedtuple('Settings', [setting.attribute for setting in TABLE] + ['origins', 'unknown_variables'])
 
+#: What one process serves. `process`: Settings of which those that belong to the process count, and `unknown_variables`;
+#: `services`: ((name, Settings), ...), in which those of the process are the same; `of_file`: does a file name them?
+Configuration = namedtuple('Configuration', 'process services of_file')
+
+DEFAULT_SERVICE = 'default'          # the name of the only service, where no file names it
+
 _NOT_GIVEN = Given('default', ())
 _TWO_ENTRIES = re.compile(r'[^\s+/=]\s+[^\s+/=]')        # blanks may stand around + / =
 
@@ -44,9 +50,17 @@ def parse(arguments, environ):
     return settings._replace(unknown_variables=unknown)
 
 
-def settle(given, mistakes):
-    """The Settings of {key: Given}, defaults filled in. `mistakes` gets what is wrong with a value or does not go together;
-    with one the Settings serve nothing."""
+def configuration(arguments, environ):
+    """Like `parse`, as the Configuration of a process with one service."""
+    settings = parse(arguments, environ)
+    return Configuration(settings, ((DEFAULT_SERVICE, settings),), False)
+
+
+def settle(given, mistakes, told=lambda key, mistake: mistake):
+    """The Settings of {key: Given}, defaults filled in; worth nothing where there were mistakes.
+
+    `mistakes` gets what is wrong with a value, and what does not go together, as `told(key, mistake)` words it.
+    """
     values, origins, wrong = {}, {}, set()
     for setting in TABLE:
         origin, texts = given.get(setting.key, _NOT_GIVEN)
@@ -58,7 +72,7 @@ def settle(given, mistakes):
         if len(mistakes) > before:
             wrong.add(setting.key)
     settings = _with_default_check(Settings(origins=origins, unknown_variables=(), **values))
-    mistakes += crosschecks.mistakes_of(settings, wrong)
+    mistakes += [told(key, mistake) for key, mistake in crosschecks.mistakes_of(settings, wrong)]
     return settings
 
 

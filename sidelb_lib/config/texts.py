@@ -46,10 +46,19 @@ def grouped():
     return groups
 
 
-def describe(settings):
-    """What is in force, one line a setting: key, value, origin."""
+def describe(configuration):
+    """What is in force, one line a setting: key, value, origin; of several services under the heads of a file."""
+    if not configuration.of_file:
+        return _rows(configuration.process, TABLE)
+    blocks = ['[sidelb]\n' + _rows(configuration.process, [setting for setting in TABLE if setting.of_process])]
+    blocks += ['[service:%s]\n%s' % (name, _rows(settings, [setting for setting in TABLE if not setting.of_process]))
+               for name, settings in configuration.services]
+    return '\n\n'.join(blocks)
+
+
+def _rows(settings, table):
     rows = []
-    for setting in TABLE:
+    for setting in table:
         value = getattr(settings, setting.attribute)
         rows.append((setting.key, _value_text(setting, value), settings.origins[setting.key]))
     key_width = max(len(key) for key, _, _ in rows)
@@ -58,9 +67,13 @@ def describe(settings):
                      for key, value, origin in rows)
 
 
-def notes(settings):
+def notes(configuration):
     """What is no mistake, but worth knowing, one line each."""
-    return ['%s: no such setting%s' % one for one in settings.unknown_variables] + list(crosschecks.notes(settings))
+    lines = ['%s: no such setting%s' % one for one in configuration.process.unknown_variables]
+    for name, settings in configuration.services:
+        prefix = '[service:%s] ' % name if configuration.of_file else ''
+        lines += [prefix + note for note in crosschecks.notes(settings)]
+    return lines
 
 
 def _value_text(setting, value):
