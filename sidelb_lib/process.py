@@ -18,15 +18,16 @@ from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp
 from .observe import snapshot
-from .observe.logs import EventLog, LineWriter
+from .observe.logs import EventLog, LineWriter, ServiceLog
 from .observe.places import DEFAULT_PATH, socket_paths
 from .observe.status_socket import StatusServer
 from .observe.systemd import notify
 from .service import Service
 
 
-def run(settings, environ):
-    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when the listener can not be bound."""
+def run(configuration, environ):
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when a listener can not be bound."""
+    settings = configuration.process
     writer = LineWriter(sys.stdout.fileno())
     try:
         log = EventLog(writer, settings.log_level, settings.log_format)
@@ -34,8 +35,9 @@ def run(settings, environ):
             'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
         for variable, hint in settings.unknown_variables:
             log.warning('unknown_variable', '{variable} is ignored: no such setting{hint}', variable=variable, hint=hint)
-        services = OrderedDict([
-            (snapshot.DEFAULT_SERVICE, Service(settings, log, Budget(raise_descriptor_limit())))])
+        budget = Budget(raise_descriptor_limit(), len(configuration.services))
+        services = OrderedDict((name, Service(of_service, ServiceLog(log, name) if configuration.of_file else log, budget))
+                               for name, of_service in configuration.services)
         process = Process(settings, services, log, environ)
         listen_to_signals(process)       # first: whoever sees the log say "listening" may stop it at once
         process.start()

@@ -26,6 +26,8 @@ _SERVICE = re.compile(r'service:([a-z0-9][a-z0-9_.-]{0,31})\Z')
 
 def load(path, arguments, environ):
     """The Configuration that the file at `path` describes. Raises SettingsError with every mistake."""
+    if not path:
+        raise SettingsError(['--config=: the path of the file is missing'])
     mistakes = []
     sections = _sections(path, environ, mistakes)
     of_process = _given(sections.get('sidelb'), mistakes, '[sidelb]', True)
@@ -41,8 +43,14 @@ def load(path, arguments, environ):
         mistakes.append('%s: there is no service: add a section [service:NAME]' % printable(path))
     mistakes += _overlapping(services)
     if mistakes:
-        raise SettingsError(list(OrderedDict.fromkeys(mistakes)))
+        raise SettingsError(sorted(OrderedDict.fromkeys(mistakes), key=_place))
     return Configuration(process, tuple(services), True)
+
+
+def _place(mistake):
+    """Sorts mistakes by file and line, behind those that have none."""
+    place = re.match(r'(.*?):([0-9]+): ', mistake)
+    return (place.group(1), int(place.group(2))) if place else ('', 0)
 
 
 # --- sections ---
@@ -62,12 +70,12 @@ def _sections(path, environ, mistakes):
 
 def _add(found, section, plain_names, mistakes):
     name = section.name
-    if name in found:
-        mistakes.append('%s: [%s] is there twice: first at %s' % (section.where, name, found[name].where))
-    elif name in plain_names or _SERVICE.match(name):
-        found[name] = section
-    else:
+    if name not in plain_names and not _SERVICE.match(name):
         mistakes.append('%s: [%s]: %s' % (section.where, printable(name), _why_no_section(name, plain_names)))
+    elif name in found:
+        mistakes.append('%s: [%s] is there twice: first at %s' % (section.where, name, found[name].where))
+    else:
+        found[name] = section
 
 
 def _why_no_section(name, plain_names):
@@ -89,7 +97,7 @@ def _included(path, section, mistakes):
             mistakes.append('%s: %s = : [include] has files = only' % (entry.where, printable(key)))
             continue
         for where, text in entry.pieces:
-            for pattern in text.replace(',', ' ').split():
+            for pattern in (text or '').replace(',', ' ').split():
                 whole = os.path.join(os.path.dirname(path), pattern)
                 matching = sorted(glob.glob(whole)) if re.search(r'[*?\[]', pattern) else [whole]
                 if matching == [whole] and not os.path.exists(whole):
@@ -122,8 +130,8 @@ def _given(section, mistakes, place, of_process):
         elif len(entry.pieces) > 1 and not setting.is_list:
             mistakes.append('%s: this line continues %s = : begin it without blanks' % (entry.pieces[1][0], key))
         else:
-            given[key] = Given(entry.where, [('%s: %s = ' % (where, key), text)
-                                             for where, piece in entry.pieces for text in _items(setting, piece)])
+            given[key] = Given(entry.where, [('%s: %s = ' % (where, key), text) for where, piece in entry.pieces
+                                             if piece is not None for text in _items(setting, piece)])
     return given
 
 
@@ -152,14 +160,18 @@ def _service(section, defaults, of_process, mistakes):
 
 def _fitting(defaults, own):
     """The defaults without those that are for the other protocol than the service's."""
-    proto = (own.get('proto') or defaults.get('proto') or Given('', [('', 'tcp')])).texts[0][1].strip().lower()
+    proto = _text(own.get('proto') or defaults.get('proto')) or 'tcp'
     return dict((key, given) for key, given in defaults.items()
                 if BY_KEY[key].protocol in (None, proto) and not (key == 'check' and _check_of_other(proto, given)))
 
 
+def _text(given):
+    return given.texts[0][1].strip().lower() if given and given.texts else ''
+
+
 def _check_of_other(proto, given):
     try:
-        return proto not in checks.parse(given.texts[0][1].strip()).protocols
+        return proto not in checks.parse(_text(given)).protocols
     except ValueError:                   # a mistake, which is told with the others
         return False
 
@@ -167,8 +179,8 @@ def _check_of_other(proto, given):
 def _outside_of_the_file(outside):
     for key in sorted(outside):
         if not BY_KEY[key].of_process:
-            name = outside[key].texts[0][0] if outside[key].origin == 'argument' else BY_KEY[key].variable
-            yield '%s: with --config the services are in the file alone: leave it out' % name.strip().rstrip('=')
+            name, text = outside[key].texts[0]
+            yield '%s%s: with --config the services are in the file alone: leave it out' % (name, printable(text))
 
 
 def _overlapping(services):

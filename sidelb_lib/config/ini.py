@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 #: `where` is FILE:LINE, as mistakes begin; `entries` is {key: Entry}.
 Section = namedtuple('Section', 'name where entries')
 
-#: One key of a section; `pieces` is [(where, text), ...], references replaced.
+#: One key of a section; `pieces` is [(where, text), ...], references replaced; text is None where one could not be.
 Entry = namedtuple('Entry', 'key where pieces')
 
 _COMMENT = re.compile(r'(^|\s)[;#].*')
@@ -98,7 +98,9 @@ def _contents(path):
 
 
 def _replaced(where, text, variables, mistakes):
-    """`text` with its references replaced: %(NAME)s, and %% for a percent sign."""
+    """`text` with its references replaced: %(NAME)s, and %% for a percent sign. None, and mistakes, where that fails."""
+    before = len(mistakes)
+
     def value_of(reference):
         if reference.group() == '%%':
             return '%'
@@ -112,4 +114,5 @@ def _replaced(where, text, variables, mistakes):
         else:
             mistakes.append('%s: %s: write %%%% for a percent sign' % (where, printable(text)))
         return ''
-    return _REFERENCE.sub(value_of, text)
+    replaced = _REFERENCE.sub(value_of, text)
+    return replaced if len(mistakes) == before else None

@@ -92,6 +92,26 @@ class EventLog(object):
             timer.kill(block=False)          # an event was quicker than the timer: it would cut the next window short
 
 
+class ServiceLog(object):
+    """The log of one service among several: each event has the field `service`."""
+
+    def __init__(self, log, service):
+        self._log = log
+        self._service = service
+
+    def debug(self, event, template, **fields):
+        self._log.debug(event, template, service=self._service, **fields)
+
+    def info(self, event, template, **fields):
+        self._log.info(event, template, service=self._service, **fields)
+
+    def warning(self, event, template, **fields):
+        self._log.warning(event, template, service=self._service, **fields)
+
+    def error(self, event, template, **fields):
+        self._log.error(event, template, service=self._service, **fields)
+
+
 def timestamp(seconds):
     """RFC 3339 in UTC, with milliseconds."""
     milliseconds = int(seconds * 1000)
@@ -99,7 +119,7 @@ def timestamp(seconds):
 
 
 def format_text(now, level, event, message, fields):
-    lines = message.splitlines() or ['']
+    lines = (('%s: ' % fields['service'] if 'service' in fields else '') + message).splitlines() or ['']
     return '\n  '.join(['%s %s %s' % (timestamp(now), level, lines[0])] + lines[1:])
 
 

@@ -9,18 +9,33 @@ MEMBERS_AT_ONCE = 16         # between two pauses
 
 def to_json(snapshot, pause=None):
     """The snapshot as one line of JSON. `pause()` is called now and then: a thousand members take a while."""
-    members = []
-    for member in snapshot['members']:
-        members.append(json.dumps(member, sort_keys=True))
-        if pause and len(members) % MEMBERS_AT_ONCE == 0:
-            pause()
-    parts = dict((key, json.dumps(value, sort_keys=True)) for key, value in snapshot.items() if key != 'members')
-    parts['members'] = '[%s]' % ', '.join(members)
+    parts = {}
+    for key, value in snapshot.items():
+        if key == 'members':
+            parts[key] = '[%s]' % ', '.join(_members_json(value, pause))
+        elif key == 'services':
+            parts[key] = _object(dict((name, to_json(service, pause)) for name, service in value.items()))
+        else:
+            parts[key] = json.dumps(value, sort_keys=True)
+    return _object(parts)
+
+
+def _object(parts):
     return '{%s}' % ', '.join('%s: %s' % (json.dumps(key), parts[key]) for key in sorted(parts))
 
 
+def _members_json(members, pause):
+    for number, member in enumerate(members, 1):
+        yield json.dumps(member, sort_keys=True)
+        if pause and number % MEMBERS_AT_ONCE == 0:
+            pause()
+
+
 def to_table(snapshot):
-    """The snapshot for a terminal of WIDTH columns, without a final line break."""
+    """The snapshot for a terminal of WIDTH columns, without a final line break; of several services one block each."""
+    if 'members' not in snapshot:
+        return '\n\n'.join('Service %s: %s' % (name, to_table(dict(snapshot, **service)))
+                           for name, service in sorted(snapshot['services'].items()))
     lines = _head(snapshot) + [''] + _members(snapshot['members'])
     if snapshot['rings']:
         lines += [''] + _rings(snapshot['rings'])
@@ -30,7 +45,7 @@ def to_table(snapshot):
 def totals(snapshots):
     """For each listener that several of the snapshots have, their sum."""
     groups = {}
-    for snapshot in snapshots:
+    for snapshot in [one for whole in snapshots for one in whole.get('services', {'': whole}).values()]:
         groups.setdefault((snapshot['listener'], snapshot['proto']), []).append(snapshot)
     return [summed(groups[key]) for key in sorted(groups) if len(groups[key]) > 1]
 

@@ -21,6 +21,10 @@ def parse(line, **environ):
     return settings.parse(line.split() if isinstance(line, str) else line, environ)
 
 
+def notes(line, **environ):
+    return texts.notes(settings.configuration(line.split(), environ))
+
+
 def mistakes(line, **environ):
     with pytest.raises(SettingsError) as caught:
         parse(line, **environ)
@@ -538,7 +542,7 @@ def test_an_unknown_key(word, says):
 def test_an_unknown_variable_is_told_and_nothing_worse(variable, says):
     found = parse(PLAIN, **{variable: '1'})
     assert [name for name, _ in found.unknown_variables] == [variable]
-    assert says in texts.notes(found)[0]
+    assert says in notes(PLAIN, **{variable: '1'})[0]
     assert parse(PLAIN).unknown_variables == ()
 
 
@@ -557,9 +561,9 @@ def test_an_unknown_check_is_answered_with_those_of_the_protocol(proto, offers):
 
 
 def test_a_check_that_may_take_longer_than_the_interval_is_told():
-    assert 'check_timeout=9s is longer than check_interval=5s' in texts.notes(parse(PLAIN + ' check_timeout=9s'))[0]
+    assert 'check_timeout=9s is longer than check_interval=5s' in notes(PLAIN + ' check_timeout=9s')[0]
     for line in (PLAIN, PLAIN + ' check_timeout=9s check=off', PLAIN + ' check_timeout=5s'):
-        assert texts.notes(parse(line)) == []
+        assert notes(line) == []
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ import os
 import re
 
 from sidelb_lib.config import texts
-from sidelb_lib.config.settings import parse as parse_arguments
+from sidelb_lib.config.settings import configuration
 from sidelb_lib.config.table import NOTHING_SET, TABLE
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def parse(line, **environ):
-    return parse_arguments(line.split() if isinstance(line, str) else line, environ)
+    return configuration(line.split() if isinstance(line, str) else line, environ)
 
 
 def read(*names):
@@ -67,7 +67,7 @@ def test_what_is_described_can_be_given_again():
     first = parse(line)
     rows = [row.split() for row in texts.describe(first).splitlines()]
     again = ['%s=%s' % (row[0], row[1]) for row in rows if row[2] == 'argument']
-    assert parse(again)._replace(origins=None) == first._replace(origins=None)
+    assert parse(again).process._replace(origins=None) == first.process._replace(origins=None)
 
 
 def test_the_readme_lists_the_main_settings_with_their_defaults():

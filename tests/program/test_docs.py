@@ -10,6 +10,7 @@ HOW is one of these. A guide is played from its top to its end, in a `World` wit
     run              shell commands; each must succeed
     config           `sidelb` commands, one a line, read with --check-config; `status` and the like ask an instance
     env              variables, one a line, that configure SideLB
+    services         a file of services, for --config
     hosts            a line of the hosts file, in force from there on
     excerpt FILE     lines of FILE, in the order in which they stand there
     by FILE          what FILE runs: .ci/run, or a test
@@ -29,11 +30,13 @@ import os
 import re
 import shlex
 import shutil
+import tempfile
 import textwrap
 
 import pytest
 
 import sidelb
+from sidelb_lib.config import file
 from sidelb_lib.config.settings import parse
 
 from ..support.postgres import PostgresCluster
@@ -214,6 +217,12 @@ class Guide(object):
 
     def check_env(self, block):
         parse([], dict(re.findall(r'^(\w+)=(.*)$', block.text, re.MULTILINE)))
+
+    def check_services(self, block):
+        with tempfile.NamedTemporaryFile(suffix='.conf') as written:
+            written.write(block.text.encode('utf-8'))
+            written.flush()
+            file.load(written.name, [], dict((name, '10.0.0.9:1') for name in re.findall(r'%\(ENV_(\w+)\)s', block.text)))
 
     def check_excerpt(self, block):
         lines = iter(text_of(block.rest).splitlines())
