@@ -20,8 +20,22 @@ class BindError(SidelbError):
     """A listener could not be bound."""
 
 
+#: Why a client was refused: the kinds of NobodyReachable, which are labels of metrics as well.
+NOBODY_KNOWN = 'no_server_is_known'
+ALL_TRIED = 'every_server_has_been_tried'
+TOO_LATE = 'no_server_could_be_reached_in_time'
+HOST_IS_SHORT = 'this_host_is_short_of_resources'
+ALL_FULL = 'every_server_is_full'
+NOBODY_ELIGIBLE = 'no_server_may_be_taken'
+
+
 class NobodyReachable(SidelbError):
-    """No member could be reached for a session."""
+    """No server could be reached for a session. `kind` is one of the words above, the text is for people: without one
+    the kind says it."""
+
+    def __init__(self, kind, text=None):
+        SidelbError.__init__(self, text or kind.replace('_', ' '))
+        self.kind = kind
 
 
 def printable(text):

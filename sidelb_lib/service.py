@@ -18,6 +18,7 @@ from .net.own_listener import would_come_back
 from .observe import snapshot
 from .policies.registry import policy_named
 from .pool.history import History
+from .pool.merging import Group
 from .pool.pool import Pool
 from .tcp import server as tcp
 from .tcp.relay import RelayResources
@@ -152,7 +153,8 @@ class Service(object):
 
     def _publish_static_backends(self):
         """Servers that are known by address take clients at once, before any name has been looked up."""
-        groups = [(None, list(backend.addresses)) for backend in self.settings.backends if backend.addresses]
+        groups = [Group(None, list(backend.addresses), backend.options)
+                  for backend in self.settings.backends if backend.addresses]
         if groups:
             self.pool.update('backends', groups)
 

@@ -27,7 +27,7 @@ ROOMS = {
     'udp': 'net',
     'observe': 'net',
     'config': 'net policies.registry checks.registry pool.merging',
-    'discovery': 'net pool.merging pool.pool resolver',
+    'discovery': 'net pool.merging resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
     'process': 'net config observe service',
     'demo': 'net config observe service',

@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..checks import registry as checks
+from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .values import (
     duration, number, one_of, one_of_or_off, parse_http, parse_listener, parse_resolver, parse_socket_path, parse_switch)
@@ -68,8 +69,7 @@ TABLE = _table(
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
              'server by hand. Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
              'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True),
-        _row('mode', one_of('round-robin', 'least-connections'), 'round-robin',
-             'balancing policy: round-robin or least-connections'),
+        _row('mode', one_of(*policies.NAMES), 'round-robin', policies.MEANING),
         _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp'),
     )),
     ('Health', (

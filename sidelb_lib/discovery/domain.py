@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from .. import compat
 from ..net.endpoints import endpoint_key, endpoint_text
+from ..pool.merging import Group
 from .grouping import group_addresses
 from ..resolver.client import EMPTY, FAILED, FOUND, retry_delay
 
@@ -254,7 +255,7 @@ class NamedServer(_Domain):
         self._pool = pool
 
     def _publish(self, endpoints, names):
-        self._pool.update(self.source, [(self.name, endpoints)] if endpoints else [])
+        self._pool.update(self.source, [Group(self.name, endpoints)] if endpoints else [])
 
 
 class Static(object):

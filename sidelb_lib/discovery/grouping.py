@@ -3,8 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 from collections import namedtuple
 
-from ..net.endpoints import endpoint_key
-from ..pool.pool import group_order
+from ..net.endpoints import is_ipv6
+from ..pool.merging import Group, merge_groups
 
 #: What is known of an address's names. `names` is a tuple of server names that may be used, `why` is None or
 #: the Why of there being none.
@@ -21,7 +21,7 @@ SHARED_BY_ALL = 'shared by all'
 
 
 def group_addresses(units, namings, ring_names=()):
-    """Group addresses into servers: ([(name or None, [(ip, port), ...]), ...], {(ip, port): Why}).
+    """Group addresses into servers: ([Group, ...], {(ip, port): Why}).
 
     `units` are lists of (ip, port), each known to be one server: one address each in a ring, more where a user has
     joined them by hand. `namings` maps an IP to its Naming; an IP that is not in it has not been looked up yet.
@@ -31,41 +31,17 @@ def group_addresses(units, namings, ring_names=()):
     that is so; one that has not been looked up yet is not in it.
     """
     shared = _names_shared_by_all(units, namings)
-    claims, alone = [], {}
-    for number, unit in enumerate(units):
+    groups, alone = [Group(None, unit) for unit in units], {}
+    for unit in units:
         for endpoint in unit:
             naming = namings.get(endpoint[0])
             if naming:
                 names = [name for name in naming.names
                          if name not in ring_names and (name, endpoint[1]) not in shared]
-                claims.extend((name, endpoint[1], number) for name in names)
+                groups.extend(Group(name, [endpoint]) for name in names)
                 if not names and len(unit) == 1:
                     alone[endpoint] = _why_alone(naming, ring_names)
-    return _join(units, claims), alone
-
-
-def _join(units, claims):
-    """The groups of units after joining those that claim one name: `claims` are (name, port, unit's number).
-
-    A union-find: hostile names must not make it slow. Of several names the first in the alphabet is kept.
-    """
-    parents = list(range(len(units)))
-
-    def root(number):
-        while parents[number] != number:
-            parents[number] = number = parents[parents[number]]
-        return number
-
-    first, names, endpoints = {}, {}, {}
-    for name, port, number in claims:
-        parents[root(number)] = root(first.setdefault((name, port), number))
-    for name, _, number in claims:
-        names.setdefault(root(number), set()).add(name)
-    for number, unit in enumerate(units):
-        endpoints.setdefault(root(number), set()).update(unit)
-    groups = [(min(names[number]) if number in names else None, sorted(group, key=endpoint_key))
-              for number, group in endpoints.items()]
-    return sorted(groups, key=group_order)
+    return merge_groups(groups), alone
 
 
 def _names_shared_by_all(units, namings):
@@ -93,7 +69,7 @@ def _joins_a_family(numbers):
     """Do the claimants, {(ip, port): unit's number}, have two units with addresses of one family?"""
     units = {}
     for (ip, _), number in numbers.items():
-        units.setdefault(':' in ip, set()).add(number)
+        units.setdefault(is_ipv6(ip), set()).add(number)
     return any(len(family) > 1 for family in units.values())
 
 

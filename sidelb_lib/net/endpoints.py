@@ -6,11 +6,43 @@ from __future__ import absolute_import, division, print_function
 
 import re
 import socket
+from collections import namedtuple
 
 _MOST_PORT = 65535
 
 #: Hyphens inside, as RFC 1123 wants; and the underscore that compose files and SRV records use.
 _LABEL = re.compile(r'[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\Z')
+
+
+class Endpoint(namedtuple('Endpoint', 'host port')):
+    """Where something can be connected to: an IP, or a name that is yet to be looked up, and a port.
+
+    It equals the plain pair (host, port), and stands where one is expected.
+    """
+
+    __slots__ = ()
+
+    @property
+    def family(self):
+        return family_of(self.host)
+
+    @property
+    def sockaddr(self):
+        """What the calls of a socket take."""
+        return self.host, self.port
+
+    @property
+    def sort_key(self):
+        """The order that people expect: IPv4 before IPv6, by number, by port. For IPs alone."""
+        return is_ipv6(self.host), socket.inet_pton(self.family, self.host.split('%')[0]), self.port
+
+    def __str__(self):
+        return endpoint_text(self.host, self.port)
+
+
+def is_ipv6(host):
+    """Is this an IPv6 address? Neither an IPv4 one nor a name has a colon. The one place that asks."""
+    return ':' in host
 
 
 def canonical_ip(text):
@@ -25,14 +57,12 @@ def canonical_ip(text):
 
 def endpoint_text(host, port):
     """`10.0.0.1:5432` or `[2001:db8::1]:5432`."""
-    return '[%s]:%d' % (host, port) if ':' in host else '%s:%d' % (host, port)
+    return '[%s]:%d' % (host, port) if is_ipv6(host) else '%s:%d' % (host, port)
 
 
 def endpoint_key(endpoint):
-    """Sorts endpoints in the order people expect: IPv4 before IPv6, by number, by port."""
-    host, port = endpoint
-    family = family_of(host)
-    return ':' in host, socket.inet_pton(family, host.split('%')[0]), port
+    """`sort_key` of an (ip, port)."""
+    return Endpoint(*endpoint).sort_key
 
 
 def parse_endpoint(text, least_port=1, default_port=None):
@@ -49,7 +79,7 @@ def parse_endpoint(text, least_port=1, default_port=None):
     if port is None and default_port is not None:
         return host, default_port
     if not port:
-        raise ValueError('the port is missing: write %s:PORT' % ('[%s]' % host if ':' in host else host))
+        raise ValueError('the port is missing: write %s:PORT' % ('[%s]' % host if is_ipv6(host) else host))
     return host, _parse_port(port, least_port)
 
 
@@ -61,7 +91,7 @@ def _split(text, bare_ipv6):
             raise ValueError('write an IPv6 address and its port like [2001:db8::1]:5432')
         if '%' in host:
             raise ValueError('an address with a zone (%eth0) can not be used: give the server a routable one')
-        if ':' not in host or not canonical_ip(host):
+        if not is_ipv6(host) or not canonical_ip(host):
             raise ValueError('there is no IPv6 address in the brackets')
         return host, rest[1:] if rest else None
     if text.count(':') > 1:
@@ -116,7 +146,7 @@ def _parse_name(text):
 
 def family_of(ip):
     """The address family of an IP, or of a name: that has no colon."""
-    return socket.AF_INET6 if ':' in ip else socket.AF_INET
+    return socket.AF_INET6 if is_ipv6(ip) else socket.AF_INET
 
 
 def is_loopback(host):
@@ -130,7 +160,7 @@ def is_wildcard(host):
 
 def is_one_host(ip):
     """Can a server have this IP? Not the wildcard, multicast and broadcast ones."""
-    if ':' in ip:
+    if is_ipv6(ip):
         return ip != '::' and not ip.startswith('ff')
     return not (ip.startswith('0.') or 224 <= int(ip.split('.')[0]) <= 239 or ip == '255.255.255.255')
 

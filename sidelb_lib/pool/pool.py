@@ -5,106 +5,9 @@ method is one atomic step: two sessions never choose on the same stale count.
 """
 from __future__ import absolute_import, division, print_function
 
-
-from ..net.endpoints import endpoint_key, endpoint_text, family_of
-from ..errors import NobodyReachable
-
-
-class Address(object):
-    """One IP and port of a member: what is known of its health, and what it has carried.
-
-    `since` is the time (of the pool's clock, in seconds) of the last change of `up`. `active`, `total`, `failed` count
-    sessions and failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts
-    live here and not in the member because addresses keep their identity when look-ups regroup them.
-    """
-
-    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'up', 'since', 'streak', 'changes',
-                 'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
-                 'received')
-
-    def __init__(self, host, port, now):
-        self.host = host
-        self.port = port
-        self.family = family_of(host)
-        self.sockaddr = (host, port)
-        self.member = None
-        self.up = True            # until shown otherwise: a sidecar serves from its first moment
-        self.since = now
-        self.streak = 0           # results in a row that speak against `up`
-        self.changes = 0
-        self.last_error = None
-        self.last_probe = None    # when, on the pool's clock
-        self.probe_seconds = None
-        self.active = 0
-        self.total = 0
-        self.failed = 0
-        self.failed_probes = 0    # those of `failed` that no client's session made
-        self.sent = 0
-        self.received = 0
-
-    def __str__(self):
-        return endpoint_text(self.host, self.port)
-
-    def __repr__(self):
-        return '<Address %s %s active=%d>' % (self, 'up' if self.up else 'down', self.active)
-
-
-class Member(object):
-    """One server: its addresses, and the number of sessions that they carry together.
-
-    `departing` members have left every source. They take nothing new and are forgotten when their last session ends.
-    """
-
-    __slots__ = ('name', 'order', 'addresses', 'active', 'departing')
-
-    def __init__(self, name, addresses, order=None):
-        self.name = name
-        self.order = order        # its place among members, see `group_order`
-        self.addresses = addresses
-        self.active = 0
-        self.departing = False
-
-    @property
-    def up(self):
-        return any(address.up for address in self.addresses)
-
-    def best_address(self, tried=()):
-        """The address to connect to: one that is up and not in `tried`, else any not in `tried`, else None.
-
-        Among equals the first, which is the order of `Pool.update`: IPv4 before IPv6.
-        """
-        fallback = None
-        for address in self.addresses:
-            if address not in tried:
-                if address.up:
-                    return address
-                fallback = fallback or address
-        return fallback
-
-    def __repr__(self):
-        state = 'departing' if self.departing else 'up' if self.up else 'down'
-        return '<Member %s %s active=%d %r>' % (self.name, state, self.active, self.addresses)
-
-
-class Lease(object):
-    """A session's hold on one address, counted from its making until `end()`. A context manager that ends itself."""
-
-    __slots__ = ('address', '_pool')
-
-    def __init__(self, pool, address):
-        self.address = address
-        self._pool = pool
-        address.active += 1
-        address.member.active += 1
-
-    def __enter__(self):
-        return self.address
-
-    def __exit__(self, *exception):
-        self.end()
-
-    def end(self):
-        self._pool.release(self.address)
+from ..errors import ALL_TRIED, NOBODY_KNOWN, NobodyReachable
+from .members import Address, Lease, Member, Tried
+from .merging import Group, merge_groups
 
 
 class Pool(object):
@@ -149,12 +52,12 @@ class Pool(object):
     # --- which members there are ------------------------------------------------------------------------------------
 
     def update(self, source, groups):
-        """Take the new answer of `source`: a list of (name or None, [(host, port), ...]), each one member as that
-        source sees it.
+        """Take the new answer of `source`: a list of Groups, each one member as that source sees it.
 
         Mark and sweep: addresses that stay keep their identity, health and sessions; those that no source has any more
         depart.
         """
+        groups = [Group(*group) for group in groups]
         if self._sources.get(source) == groups:
             return
         self._sources[source] = groups
@@ -163,8 +66,8 @@ class Pool(object):
         now = self._clock()
         known, added = self._addresses, []
         self._addresses = {}
-        for _, endpoints in merged:
-            for endpoint in endpoints:
+        for group in merged:
+            for endpoint in group.endpoints:
                 address = known.pop(endpoint, None)
                 if address is None:
                     address = self._returned(endpoint) or Address(endpoint[0], endpoint[1], now)
@@ -206,13 +109,12 @@ class Pool(object):
 
     def _member(self, group):
         """The member for a merged group; an existing object is kept when nothing of it changes."""
-        name, endpoints = group
-        addresses = [self._addresses[endpoint] for endpoint in endpoints]
-        name = name or str(addresses[0])
+        addresses = [self._addresses[endpoint] for endpoint in group.endpoints]
+        name = group.name or str(addresses[0])
         former = addresses[0].member
         if former and not former.departing and former.name == name and former.addresses == addresses:
             return former
-        member = Member(name, addresses, group_order(group))
+        member = Member(name, addresses, group.order)
         member.active = sum(address.active for address in addresses)
         for address in addresses:
             address.member = member
@@ -226,40 +128,48 @@ class Pool(object):
 
     # --- who takes the next session ---------------------------------------------------------------------------------
 
-    def take(self, tried=()):
-        """Choose an address for a session and count the session on it at once. `tried` are the addresses that failed
-        it, in order.
+    def take(self, tried=None, key=None):
+        """Choose an address for a session and count the session on it at once. Returns a Lease.
 
+        `tried` is what has failed this client before: `lease.tried` of the attempt that failed, or `Pool.tried(...)`.
         After a failure the next address of the same member that is up comes first, then another member, and when
-        everyone who is up has been tried, whoever is left. Returns a Lease; raises NobodyReachable when all have been
-        tried or there is nobody.
+        all that are up have been tried, any that are left. `key` is the client's IP, for policies that ask who it is.
+
+        Raises NobodyReachable when all have been tried or there is nobody.
         """
-        address = None
-        if not tried:
-            member = self._policy.choose(())
-            if member:
-                address = member.best_address()
+        if tried:
+            address = self._next_address(tried, key)
         else:
-            address = self._next_address(tried)
+            member = self._policy.choose((), key)
+            address = member.best_address() if member else None
         if address is None:
-            raise NobodyReachable('every server has been tried' if tried else 'no server is known')
-        lease = Lease(self, address)
+            raise self._nobody(tried)
+        lease = Lease(self, address, tried, self._clock())
         self._policy.recount(address.member)
         return lease
 
-    def _next_address(self, tried):
-        seen = set(tried)
-        sibling = tried[-1].member.best_address(seen)
-        if sibling and sibling.up and not sibling.member.departing:
+    def tried(self, *addresses):
+        """What to hand to `take` that it must not choose these addresses."""
+        return Tried(addresses)
+
+    def _nobody(self, tried):
+        if not tried:
+            return NobodyReachable(NOBODY_KNOWN)
+        text = 'every server has been tried'
+        return NobodyReachable(ALL_TRIED, '%s: %s' % (text, tried.error) if tried.error else text)
+
+    def _next_address(self, tried, key):
+        sibling = tried.addresses[-1].member.best_address(tried)
+        if sibling and sibling.up and self._knows(sibling):
             return sibling
-        # Of those whom the policy knows, only a member that was tried can have nothing left to try.
-        exhausted = set(address.member for address in tried if not any(
-            other not in seen and (other.up or self._in_last_resort) for other in address.member.addresses))
-        member = self._policy.choose(exhausted)
+        # Of those that the policy knows, only a member that was tried can have nothing left to try.
+        exhausted = set(address.member for address in tried.addresses if not any(
+            other not in tried and (other.up or self._in_last_resort) for other in address.member.addresses))
+        member = self._policy.choose(exhausted, key)
         if member:
-            return member.best_address(seen)
+            return member.best_address(tried)
         for member in self.members:
-            address = member.best_address(seen)
+            address = member.best_address(tried)
             if address:
                 return address
         return None
@@ -356,44 +266,3 @@ class Pool(object):
     def _notify(self, event, subject):
         for observer in self.observers:
             observer(event, subject)
-
-
-class _Server(object):
-    """What is known of one server while groups are being merged."""
-
-    def __init__(self, name, endpoints):
-        self.names = set([name] if name else [])
-        self.endpoints = set(endpoints)
-        self.keys = set(('endpoint', endpoint) for endpoint in endpoints)
-        self.keys.update(('name', (name, port)) for _, port in endpoints if name)
-
-    def absorb(self, other):
-        self.names |= other.names
-        self.endpoints |= other.endpoints
-        self.keys |= other.keys
-
-    def group(self):
-        return min(self.names) if self.names else None, sorted(self.endpoints, key=endpoint_key)
-
-
-def merge_groups(groups):
-    """Join groups that name one server: those that share an endpoint, or the same name and port.
-
-    `groups` are (name or None, [endpoint, ...]); the result is a sorted list of the same form, where no endpoint stands
-    twice. So a server that is reached from a static entry and from a ring is one. Of several names the first in the
-    alphabet is kept.
-    """
-    owner = {}
-    for name, endpoints in groups:
-        server = _Server(name, endpoints)
-        for other in set(owner[key] for key in server.keys if key in owner):
-            server.absorb(other)
-        for key in server.keys:
-            owner[key] = server
-    return sorted((server.group() for server in set(owner.values())), key=group_order)
-
-
-def group_order(group):
-    """The stable order of members: unnamed ones by address, then named ones by name."""
-    name, endpoints = group
-    return name or '', endpoint_key(endpoints[0])

@@ -11,10 +11,10 @@ from gevent.hub import RawGreenlet
 from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
-from ..net.blame import SHORTAGES
+from ..net.blame import HOST, SERVER, SHORTAGES
 from ..net.connect import ConnectError, connect
 from ..durations import Durations
-from ..errors import NobodyReachable
+from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
 from ..net.resets import abort
 from ..net.socket_options import keep_alive, send_without_delay
 from .relay import Relay
@@ -72,7 +72,7 @@ class TcpServer(StreamServer):
         self.accepted = 0
         self.retries = 0
         self.connect_times = Durations()   # of attempts that succeeded
-        self.refused = {}                  # reason -> how many clients were reset for it
+        self.refused = {}                  # kind of NobodyReachable -> how many clients were reset for it
         self._resources = resources
         self._log = log
         self._clock = clock
@@ -181,37 +181,36 @@ class TcpServer(StreamServer):
         deadline = session.opened + MOST_CONNECT_TIMEOUTS * self._connect_timeout
         if not self.members.members:
             self._wait_for_members()
-        tried = []
+        tried = None
         while True:
-            with self.members.take(tried) as address:
-                self.retries += bool(tried)
-                upstream = self._connect(address)
+            with self.members.take(tried, session.peer[0]) as lease:
+                self.retries += tried is not None
+                upstream = self._connect(lease)
                 if upstream is not None:
-                    return self._relay(session, client, upstream, address)
-            tried.append(address)
+                    return self._relay(session, client, upstream, lease.address)
+            tried = lease.tried
             gevent.sleep(0)               # many that fail at once must not hold up the others
             if self._clock() > deadline:
-                raise NobodyReachable('no server could be reached in time')
+                raise NobodyReachable(TOO_LATE)
 
     def _wait_for_members(self):
         """Before the first answer of DNS a client waits, it is not reset."""
         self._members_arrived.clear()
         self._members_arrived.wait(self._connect_timeout)
 
-    def _connect(self, address):
-        """A connected socket, or None when the attempt failed and another may be made. Reports to the pool (passive
+    def _connect(self, lease):
+        """A connected socket, or None when the attempt failed and another may be made. Tells the lease (passive
         health)."""
-        began = self._clock()
         try:
-            upstream = connect(address, self._connect_timeout)
+            upstream = connect(lease.address, self._connect_timeout)
         except ConnectError as error:
-            if not error.local:
-                self.members.report_failure(address, str(error))
-            elif error.code != errno.EADDRNOTAVAIL:      # that one can be the lack of ports towards this address alone
-                raise NobodyReachable('this host is short of resources: %s' % error)
+            lease.failed(str(error), HOST if error.local else SERVER)
+            # EADDRNOTAVAIL can be the lack of ports towards this address alone.
+            if error.local and error.code != errno.EADDRNOTAVAIL:
+                raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)
             return None
-        self.connect_times.add(self._clock() - began)
-        self.members.report_success(address)
+        self.connect_times.add(self._clock() - lease.began)
+        lease.succeeded()
         return upstream
 
     def _relay(self, session, client, upstream, address):
@@ -241,7 +240,7 @@ class TcpServer(StreamServer):
 
     def _refuse(self, session, error):
         reason = str(error)
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self.refused[error.kind] = self.refused.get(error.kind, 0) + 1
         self._log.warning('refused', 'reset {client}: {reason}', client=peer_text(session.peer), reason=reason)
 
     def _log_end(self, session):
@@ -369,7 +368,8 @@ class TcpServer(StreamServer):
     def counts(self):
         """What the status shows of connections; a plain dict."""
         return {'active': len(self.sessions), 'most': self.max_connections, 'total': self.accepted,
-                'retries': self.retries, 'refused': dict(self.refused),
+                'retries': self.retries,
+                'refused': dict((kind.replace('_', ' '), count) for kind, count in self.refused.items()),
                 'connect_seconds': self.connect_times.snapshot()}
 
     def bytes_in_flight(self):

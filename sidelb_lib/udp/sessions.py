@@ -93,7 +93,7 @@ class SessionTable(object):
             self._make_room('max_sessions=%d reached' % self.limit)
         session = Session(key, client, client_socket, self._clock())
         try:
-            lease, upstream = self._connect((), session)
+            lease, upstream = self._connect(None, session)
         except NobodyReachable as error:
             self.drop('no_server', 'a datagram of a new client was dropped: {error}', error=error)
             return None
@@ -110,7 +110,7 @@ class SessionTable(object):
     def move(self, session):
         """To another server; if there is none the session stays where it is, for that server may come back."""
         try:
-            lease, upstream = self._connect([session.address], session)
+            lease, upstream = self._connect(self._pool.tried(session.address), session)
         except NobodyReachable:
             return
         self._detach(session)

@@ -8,7 +8,7 @@ import socket
 from gevent import monkey
 
 from ..compat import READ, SocketError, new_socket
-from ..errors import NobodyReachable
+from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
 from ..net.blame import HOST, blame
 from ..net.socket_options import raise_receive_buffer
 
@@ -18,6 +18,9 @@ MAX_ATTEMPTS = 16                  # servers that are tried for one datagram: th
 
 class HostIsShort(NobodyReachable):
     """This host lacks a descriptor or a local port for another socket."""
+
+    def __init__(self, text):
+        NobodyReachable.__init__(self, HOST_IS_SHORT, text)
 
 
 class Upstreams(object):
@@ -34,27 +37,28 @@ class Upstreams(object):
         self._epoll = monkey.get_original('select', 'epoll')()
 
     def connect(self, tried):
-        """(lease, socket connected to its address) of a server that is not in `tried`. The caller owns both.
+        """(lease, socket connected to its address) of a server that is not in `tried`, see `Pool.take`. The caller owns
+        both.
 
         A server that cannot be reached is reported, and the next one is tried. Raises NobodyReachable, HostIsShort.
         """
-        tried = list(tried)
-        while len(tried) < MAX_ATTEMPTS:
+        for _ in range(MAX_ATTEMPTS):
             lease = self._pool.take(tried)
             upstream = None
             try:
-                upstream = self._connect(lease.address)
+                upstream = self._connect(lease)
             finally:
                 if upstream is None:
                     lease.end()
             if upstream is not None:
                 lease.address.total += 1
                 return lease, upstream
-            tried.append(lease.address)
-        raise NobodyReachable('%d servers have been tried' % MAX_ATTEMPTS)
+            tried = lease.tried
+        raise NobodyReachable(TOO_LATE, '%d servers have been tried' % MAX_ATTEMPTS)
 
-    def _connect(self, address):
+    def _connect(self, lease):
         """A connected socket, or None after the failure was reported. Raises HostIsShort."""
+        address = lease.address
         try:
             upstream, call = new_socket(address.family, socket.SOCK_DGRAM), 'connect'
         except SocketError as error:
@@ -68,7 +72,7 @@ class Upstreams(object):
             upstream.close()
         if blame(code, call, 'udp') == HOST:
             raise HostIsShort('no socket towards %s: %s' % (address, _text(code, call)))
-        self._pool.report_failure(address, _text(code, call))
+        lease.failed(_text(code, call))
         return None
 
     def watch(self, session):

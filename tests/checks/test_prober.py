@@ -10,7 +10,7 @@ import pytest
 from sidelb_lib.compat import monotonic
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
-from sidelb_lib.policies.registry import RoundRobin
+from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.checks.exchange import PASSED, ProbeFailed
 from sidelb_lib.checks.prober import MAX_AT_ONCE, Prober
 

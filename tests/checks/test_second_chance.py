@@ -5,7 +5,7 @@ import random
 
 from sidelb_lib.checks.second_chance import SecondChance
 from sidelb_lib.compat import monotonic
-from sidelb_lib.policies.registry import RoundRobin
+from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.pool import Pool
 
 from ..support.recording import RecordingLog

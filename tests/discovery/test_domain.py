@@ -39,8 +39,9 @@ class FakePool(object):
     def update(self, source, groups):
         if self.error:
             raise self.error
-        self.groups[source] = groups
-        self.updates.append((source, groups))
+        pairs = [(name, endpoints) for name, endpoints, _ in groups]
+        self.groups[source] = pairs
+        self.updates.append((source, pairs))
 
 
 class Clock(object):

@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import os
 
 from sidelb_lib.discovery import grouping
-from sidelb_lib.discovery.grouping import Naming, Why, group_addresses
+from sidelb_lib.discovery.grouping import Naming, Why, group_addresses as grouped
 
 PORT = 5432
 A4, B4, C4 = ('10.9.0.1', PORT), ('10.9.0.2', PORT), ('10.9.0.3', PORT)
@@ -27,6 +27,12 @@ def namings(**by_address):
     """{ip: Naming} from a4=..., b6=..."""
     addresses = {'a4': A4, 'b4': B4, 'c4': C4, 'a6': A6, 'b6': B6, 'c6': C6}
     return dict((addresses[key][0], naming) for key, naming in by_address.items())
+
+
+def group_addresses(*args):
+    """The groups as pairs (name, endpoints), and why some stand alone."""
+    groups, alone = grouped(*args)
+    return [(name, endpoints) for name, endpoints, _ in groups], alone
 
 
 def kinds(alone):

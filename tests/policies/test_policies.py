@@ -3,11 +3,9 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-import pytest
-
-from sidelb_lib.errors import SettingsError
-from sidelb_lib.pool.pool import Member
-from sidelb_lib.policies.registry import LeastConnections, RoundRobin, policy_named
+from sidelb_lib.pool.members import Member
+from sidelb_lib.policies.least_connections import LeastConnections
+from sidelb_lib.policies.round_robin import RoundRobin
 
 
 def members(names):
@@ -159,9 +157,3 @@ def test_least_connections_stays_small_however_long_it_runs():
     for _ in range(5000):
         release(policy, take(policy))
     assert len(policy._heap) <= 4 * 3 + 65
-
-
-def test_an_unknown_policy_names_the_known_ones():
-    with pytest.raises(SettingsError) as raised:
-        policy_named('random', None)
-    assert 'least-connections, round-robin' in str(raised.value)

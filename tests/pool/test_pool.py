@@ -4,8 +4,10 @@ from __future__ import absolute_import, division, print_function
 import pytest
 
 from sidelb_lib.errors import NobodyReachable
-from sidelb_lib.pool.pool import Pool, merge_groups
-from sidelb_lib.policies.registry import LeastConnections, RoundRobin
+from sidelb_lib.pool.pool import Pool
+from sidelb_lib.pool.merging import Group, merge_groups
+from sidelb_lib.policies.least_connections import LeastConnections
+from sidelb_lib.policies.round_robin import RoundRobin
 
 from ..support.recording import RecordingLog
 
@@ -42,6 +44,10 @@ def alone(*lasts):
     return [(None, [endpoint(last)]) for last in lasts]
 
 
+def merged(groups):
+    return [(name, endpoints) for name, endpoints, _ in merge_groups([Group(*group) for group in groups])]
+
+
 def address_of(pool, wanted):
     return [address for address in pool.addresses() if (address.host, address.port) == wanted][0]
 
@@ -57,28 +63,28 @@ def taken(pool, count):
 # --- merging ---------------------------------------------------------------------------------------------------------
 
 def test_groups_with_a_shared_address_are_one():
-    assert merge_groups([(None, [endpoint(1)]), ('db1', [V6, endpoint(1)])]) == [('db1', [endpoint(1), V6])]
+    assert merged([(None, [endpoint(1)]), ('db1', [V6, endpoint(1)])]) == [('db1', [endpoint(1), V6])]
 
 
 def test_groups_with_one_name_and_port_are_one_whatever_their_source():
-    assert merge_groups([('db1', [endpoint(1)]), ('db1', [V6])]) == [('db1', [endpoint(1), V6])]
+    assert merged([('db1', [endpoint(1)]), ('db1', [V6])]) == [('db1', [endpoint(1), V6])]
 
 
 def test_one_name_with_two_ports_is_two_servers():
-    assert len(merge_groups([('db1', [endpoint(1, 5432)]), ('db1', [endpoint(1, 5433)])])) == 2
+    assert len(merged([('db1', [endpoint(1, 5432)]), ('db1', [endpoint(1, 5433)])])) == 2
 
 
 def test_a_chain_of_shared_addresses_is_one_server():
     groups = [('a', [endpoint(1)]), ('b', [endpoint(2)]), (None, [endpoint(1), endpoint(2)])]
-    assert merge_groups(groups) == [('a', [endpoint(1), endpoint(2)])]
+    assert merged(groups) == [('a', [endpoint(1), endpoint(2)])]
 
 
 def test_a_server_name_that_looks_like_an_address_joins_nothing():
-    assert len(merge_groups([('10.0.0.1', [endpoint(2)]), (None, [endpoint(1)])])) == 2
+    assert len(merged([('10.0.0.1', [endpoint(2)]), (None, [endpoint(1)])])) == 2
 
 
 def test_addresses_are_in_the_order_of_numbers_and_ipv4_comes_first():
-    groups = merge_groups([(None, [V6]), (None, [endpoint(10)]), (None, [endpoint(9)])])
+    groups = merged([(None, [V6]), (None, [endpoint(10)]), (None, [endpoint(9)])])
     assert [endpoints[0] for _, endpoints in groups] == [endpoint(9), endpoint(10), V6]
 
 
@@ -170,8 +176,8 @@ def test_a_member_is_up_while_one_of_its_addresses_is(pool):
     for _ in range(2):
         pool.report_failure(address_of(pool, endpoint(1)), 'refused')
     assert sorted(taken(pool, 4)) == ['db1', 'db1', 'db2', 'db2']
-    with pool.take([address_of(pool, endpoint(2))]) as address:
-        assert address.host == V6[0]
+    with pool.take(pool.tried(address_of(pool, endpoint(2)))) as lease:
+        assert lease.address.host == V6[0]
 
 
 def test_with_nobody_up_everyone_is_tried_and_the_log_says_so_once(pool, log):
@@ -210,13 +216,13 @@ def test_a_restored_address_goes_down_at_its_next_failure(pool):
 
 def test_after_a_failure_the_next_address_of_the_member_comes_first(pool):
     pool.update('ring', [('db1', [endpoint(1), V6]), ('db2', [endpoint(2)])])
-    tried = [pool.take().address]
-    order = [tried[0].host]
+    order, tried = [], None
     while True:
         try:
-            with pool.take(tried) as address:
-                order.append(address.host)
-                tried.append(address)
+            with pool.take(tried) as lease:
+                order.append(lease.address.host)
+                lease.failed('refused')
+                tried = lease.tried
         except NobodyReachable:
             break
     assert order == ['10.0.0.1', '2001:db8::1', '10.0.0.2']
@@ -227,11 +233,11 @@ def test_those_who_are_down_are_tried_last(pool):
     down = address_of(pool, endpoint(2))
     for _ in range(2):
         pool.report_failure(down, 'refused')
-    tried = []
+    tried = pool.tried()
     for _ in range(3):
-        with pool.take(tried) as address:
-            tried.append(address)
-    assert tried[-1] is down
+        with pool.take(tried) as lease:
+            tried.add(lease.address)
+    assert tried.addresses[-1] is down
 
 
 def test_an_empty_pool_says_that_nobody_is_known(pool):
