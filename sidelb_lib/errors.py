@@ -27,6 +27,7 @@ TOO_LATE = 'no_server_could_be_reached_in_time'
 HOST_IS_SHORT = 'this_host_is_short_of_resources'
 ALL_FULL = 'every_server_is_full'
 NOBODY_ELIGIBLE = 'no_server_may_be_taken'
+REFUSALS = (NOBODY_KNOWN, ALL_TRIED, TOO_LATE, HOST_IS_SHORT, ALL_FULL, NOBODY_ELIGIBLE)
 
 
 class NobodyReachable(SidelbError):

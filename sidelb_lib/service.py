@@ -41,7 +41,7 @@ class Service(object):
         self.server = None
         self.sources = []
         self.history = History(clock)
-        self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings.check_fall, settings.check_rise)
+        self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings)
         self.pool.observers.append(self.history.observe)
         self._budget = budget
         self._clock = clock

@@ -51,6 +51,11 @@ class Choice(object):
         self.protocols = protocols
         self._text = text
 
+    @property
+    def role(self):
+        """The role that a server must have to be wanted; None where any will do."""
+        return getattr(self.options, 'role', None)
+
     def __str__(self):
         return self._text
 

@@ -14,5 +14,5 @@ class SecondChance(object):
         pool.observers.append(self._pool_changed)
 
     def _pool_changed(self, event, subject):
-        if event == 'down':
+        if event == 'down' or event == 'added' and not subject.up:      # that one left while it was down
             gevent.spawn_later(self._interval, self._pool.restore, subject)

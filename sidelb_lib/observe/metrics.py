@@ -10,14 +10,12 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
+from ..errors import REFUSALS
+
 CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 INSTALL = 'pip install prometheus_client'
 
 SLICE = 32            # samples between two pauses
-
-#: Why clients were refused, as far as it is known beforehand: these are there, with 0, before the first.
-REFUSALS = ('every_server_has_been_tried', 'no_server_could_be_reached_in_time', 'no_server_is_known',
-            'this_host_is_short_of_resources')
 
 #: What a look-up ended with, of what `discovery` calls its state.
 LOOKUP_RESULTS = {'ok': 'ok', 'partial': 'partial', 'failing': 'failed', 'holding': 'empty', 'empty': 'empty'}
@@ -146,7 +144,7 @@ class _Collector(object):
         counts = self._snapshot['connections']
         refused = collections.Counter(dict.fromkeys(REFUSALS, 0))
         for reason, count in counts['refused'].items():
-            refused[slug(reason)] += count
+            refused[reason] += count
         yield self._gauge('sidelb_connections_active', 'Client connections now.', rows=counts['active'])
         yield self._gauge('sidelb_connections_limit', 'Client connections that are served at once, at most.',
                           rows=counts['most'])
@@ -226,8 +224,3 @@ def port_of(member):
 
 def endpoint(ring):
     return '%s:%d' % (ring['name'], ring['port'])
-
-
-def slug(reason):
-    """`this host is short of resources: Too many open files` as a label: one of a few, whatever the error."""
-    return reason.partition(':')[0].replace(' ', '_')

@@ -57,7 +57,7 @@ def of_member(wall, member, carried):
     addresses = [of_address(wall, address, carried) for address in member.addresses if address in carried]
     return {
         'name': member.name,
-        'state': 'departing' if member.departing else 'up' if member.up else 'down',
+        'state': member.state,
         'active': member.active,
         'total': sum(address['total'] for address in addresses),
         'failed': sum(address['failed'] for address in addresses),
@@ -71,7 +71,7 @@ def of_address(wall, address, carried):
     sent, received = carried[address]
     return {
         'address': str(address),
-        'state': 'up' if address.up else 'down',
+        'state': address.state,
         'since': wall.text(address.since),
         'state_seconds': wall.age(address.since),
         'changes': address.changes,

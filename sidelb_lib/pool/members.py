@@ -1,34 +1,101 @@
-"""The records of the pool: an address, a member, a session's hold on an address."""
+"""One server and its addresses: what is known of their health, and who holds them.
+
+The state of an address is the first of these that holds:
+
+| state       | set by                                            | new sessions                             | last resort |
+|-------------|---------------------------------------------------|------------------------------------------|-------------|
+| `draining`  | a person, a check that says so, weight 0          | no                                       | weight 0    |
+| `down`      | `check_fall` failures in a row                    | no                                       | yes         |
+| `standby`   | a check for a role: alive, and not what is wanted | no                                       | never       |
+| `unchecked` | no result of a check yet                          | at the start, and while nobody is up;    | with a role |
+|             |                                                   | with a check for a role never            | never       |
+| `up`        | else                                              | yes                                      | -           |
+
+Nobody is taken in last resort where a check is for a role: a write must not reach a replica for want of the primary.
+"""
 from __future__ import absolute_import, division, print_function
 
 from ..net.blame import HOST, SERVER
-from ..net.endpoints import endpoint_text, family_of
+from ..net.endpoints import Endpoint
+
+UP, DOWN, STANDBY, UNCHECKED, DRAINING = 'up', 'down', 'standby', 'unchecked', 'draining'
+DEPARTING = 'departing'          # of a member: it has left every source, and has sessions still
+
+#: The state of a member is the best of its addresses'.
+BEST_FIRST = (UP, UNCHECKED, STANDBY, DRAINING, DOWN)
+
+_NEVER = float('-inf')
+
+
+class Verdict(object):
+    """What attempts of one kind, clients' connects or probes, say of an address. Kinds have separate verdicts: a connect
+    that succeeds must not lift what failing probes have put down."""
+
+    __slots__ = ('is_down', 'streak', 'last_success')
+
+    def __init__(self):
+        self.is_down = False
+        self.streak = 0                # results in a row that contradict `is_down`
+        self.last_success = _NEVER     # when it ended
+
+    def succeeded(self, now, rise):
+        """Returns whether that has turned the verdict."""
+        self.last_success = now
+        self.streak = self.streak + 1 if self.is_down else 0
+        return self._turned(rise)
+
+    def failed(self, began, fall):
+        """Returns whether that has turned the verdict. An attempt that began before the last success says nothing: the
+        server has recovered since."""
+        if began < self.last_success:
+            return False
+        self.streak = 0 if self.is_down else self.streak + 1
+        return self._turned(fall)
+
+    def _turned(self, wanted):
+        if self.streak < wanted:
+            return False
+        self.is_down = not self.is_down
+        self.streak = 0
+        return True
 
 
 class Address(object):
     """One IP and port of a member: what is known of its health, and what it has carried.
 
-    `since` is the time (of the pool's clock, in seconds) of the last change of `up`. `active`, `total`, `failed` count
-    sessions and failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts
-    live here and not in the member because addresses keep their identity when look-ups regroup them.
+    `up`: nothing holds it down; `eligible`: it takes new sessions; `state` is a word of the table above. `since` is the
+    time (of the pool's clock, in seconds) of the last change of `state`. `active`, `total`, `failed` count sessions and
+    failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts live here and
+    not in the member because addresses keep their identity when look-ups regroup them.
     """
 
-    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'up', 'since', 'streak', 'changes',
-                 'last_error', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
+    __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'up', 'eligible',
+                 'state', 'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'role', 'found', 'last_error',
+                 'last_error_at', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
                  'received')
 
     def __init__(self, host, port, now):
+        self.endpoint = endpoint = Endpoint(host, port)
         self.host = host
         self.port = port
-        self.family = family_of(host)
-        self.sockaddr = (host, port)
+        self.family = endpoint.family
+        self.sockaddr = endpoint.sockaddr
         self.member = None
+        self.connects = Verdict()
+        self.probes = Verdict()
         self.up = True            # until shown otherwise: a sidecar serves from its first moment
+        self.eligible = True
+        self.state = UP
         self.since = now
-        self.streak = 0           # results in a row that speak against `up`
+        self.streak = 0           # results in a row that contradict `up`
         self.changes = 0
+        self.is_newcomer = False  # it came while others were up, and has not been checked yet
+        self.is_drained = False   # by a person
+        self.role = None          # what a check says it is: a word
+        self.found = None         # the state that the last check that passed has told: UP, STANDBY or DRAINING
         self.last_error = None
-        self.last_probe = None    # when, on the pool's clock
+        self.last_error_at = None
+        self.last_probe = None    # when it ended, on the pool's clock
         self.probe_seconds = None
         self.active = 0
         self.total = 0
@@ -38,10 +105,10 @@ class Address(object):
         self.received = 0
 
     def __str__(self):
-        return endpoint_text(self.host, self.port)
+        return str(self.endpoint)
 
     def __repr__(self):
-        return '<Address %s %s active=%d>' % (self, 'up' if self.up else 'down', self.active)
+        return '<Address %s %s active=%d>' % (self, self.state, self.active)
 
 
 class Member(object):
@@ -50,64 +117,87 @@ class Member(object):
     `departing` members have left every source. They take nothing new and are forgotten when their last session ends.
     """
 
-    __slots__ = ('name', 'order', 'addresses', 'active', 'departing')
+    __slots__ = ('name', 'order', 'addresses', 'active', 'departing', 'options')
 
-    def __init__(self, name, addresses, order=None):
+    def __init__(self, name, addresses, order=None, options=None):
         self.name = name
-        self.order = order        # its place among members, see `group_order`
+        self.order = order        # its place among members, see `merging.Group.order`
         self.addresses = addresses
         self.active = 0
         self.departing = False
+        self.options = options    # merging.Options, or None where none were written
 
     @property
     def up(self):
+        """Does nothing hold one of its addresses down?"""
         return any(address.up for address in self.addresses)
 
-    def best_address(self, tried=()):
-        """The address to connect to: one that is up and not in `tried`, else any not in `tried`, else None.
+    @property
+    def eligible(self):
+        """May it get new sessions?"""
+        return any(address.eligible for address in self.addresses)
 
-        Among equals the first, which is the order of `Pool.update`: IPv4 before IPv6.
+    @property
+    def state(self):
+        if self.departing:
+            return DEPARTING
+        states = [address.state for address in self.addresses]
+        return min(states, key=BEST_FIRST.index) if states else DOWN
+
+    def best_address(self, tried=(), in_last_resort=False):
+        """The address to connect to: one that is eligible and not in `tried`, of the first such one's family, with the
+        fewest sessions; None where there is none. `in_last_resort` any that is not in `tried` will do.
+
+        The order is that of `Pool.update`: IPv4 before IPv6. Sessions are spread over the addresses of that family, so
+        that two servers that were taken for one cost weight, and no server.
         """
-        fallback = None
+        best = None
         for address in self.addresses:
-            if address not in tried:
-                if address.up:
+            if address.eligible and address not in tried:
+                if best is None:
+                    best = address
+                elif address.family == best.family and (address.active, address.total) < (best.active, best.total):
+                    best = address
+        if best is None and in_last_resort:
+            for address in self.addresses:
+                if address not in tried:
                     return address
-                fallback = fallback or address
-        return fallback
+        return best
 
     def __repr__(self):
-        state = 'departing' if self.departing else 'up' if self.up else 'down'
-        return '<Member %s %s active=%d %r>' % (self.name, state, self.active, self.addresses)
+        return '<Member %s %s active=%d %r>' % (self.name, self.state, self.active, self.addresses)
 
 
 class Tried(object):
-    """The addresses that have failed one client, in order. Adding one and asking costs the same however many there are.
+    """The addresses that have failed one client. Adding one and asking costs the same however many there are.
 
-    `exhausted` are the members of which no address is left to be tried, `error` the last error that was this host's own.
+    `last` is the latest, `exhausted` the members with no eligible address left, `error` the last error that was this
+    host's own.
     """
 
-    __slots__ = ('addresses', 'exhausted', 'error', '_seen')
+    __slots__ = ('last', 'exhausted', 'error', 'position', '_addresses')
 
     def __init__(self, addresses=()):
-        self.addresses = []
+        self.last = None
         self.exhausted = set()
         self.error = None
-        self._seen = set()
+        self.position = 0             # how far the pool has come with those that are not eligible
+        self._addresses = set()
         for address in addresses:
             self.add(address)
 
     def __len__(self):
-        return len(self.addresses)
+        return len(self._addresses)
 
     def __contains__(self, address):
-        return address in self._seen
+        return address in self._addresses
 
     def add(self, address):
-        self.addresses.append(address)
-        self._seen.add(address)
-        if all(other in self._seen for other in address.member.addresses):
-            self.exhausted.add(address.member)
+        self.last = address
+        self._addresses.add(address)
+        member = address.member
+        if all(other in self._addresses for other in member.addresses if other.eligible):
+            self.exhausted.add(member)
 
 
 class Lease(object):
@@ -141,7 +231,7 @@ class Lease(object):
             self.tried = Tried()
         self.tried.add(self.address)
         if fault == SERVER:
-            self._pool.report_failure(self.address, error)
+            self._pool.report_failure(self.address, error, self.began)
         elif fault == HOST:
             self.tried.error = error
 

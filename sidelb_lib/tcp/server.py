@@ -369,7 +369,7 @@ class TcpServer(StreamServer):
         """What the status shows of connections; a plain dict."""
         return {'active': len(self.sessions), 'most': self.max_connections, 'total': self.accepted,
                 'retries': self.retries,
-                'refused': dict((kind.replace('_', ' '), count) for kind, count in self.refused.items()),
+                'refused': dict(self.refused),
                 'connect_seconds': self.connect_times.snapshot()}
 
     def bytes_in_flight(self):

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from sidelb_lib.compat import monotonic
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.round_robin import RoundRobin
@@ -25,7 +26,7 @@ def log():
 
 @pytest.fixture
 def pool(log):
-    return Pool(RoundRobin(random.random), log, monotonic)
+    return Pool(RoundRobin(random.random), log, monotonic, defaults())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import random
 
 from sidelb_lib.checks.second_chance import SecondChance
 from sidelb_lib.compat import monotonic
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.pool import Pool
 
@@ -13,7 +14,7 @@ from ..support.waiting import wait_until
 
 
 def test_without_checks_a_dead_address_gets_another_chance():
-    pool = Pool(RoundRobin(random.random), RecordingLog(), monotonic)
+    pool = Pool(RoundRobin(random.random), RecordingLog(), monotonic, defaults(check='off'))
     pool.update('test', [(None, [('127.0.0.1', 1)])])
     SecondChance(pool, 0.02)
     address, = pool.addresses()

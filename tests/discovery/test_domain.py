@@ -10,6 +10,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.discovery.addresses import AddressBook
 from sidelb_lib.discovery.domain import NamedServer, Ring, Static
 from sidelb_lib.pool.pool import Pool
@@ -632,7 +633,7 @@ def test_one_server_from_a_static_entry_from_a_name_and_from_the_ring_is_one_mem
     setting.zone.set_server('db1.example.com', ['10.9.0.1', '2001:db8::1'])
     setting.zone.set_server('db2.example.com', ['10.9.0.2'])
     setting.zone.set_addresses(RING, ['2001:db8::1', '10.9.0.2'])
-    setting.pool = pool = Pool(policy_named('round-robin', lambda: 0.0), setting.log, Clock())
+    setting.pool = pool = Pool(policy_named('round-robin', lambda: 0.0), setting.log, Clock(), defaults())
     static = Static([[A4]], pool, setting.names, setting.log)
     named = NamedServer('db2.example.com', PORT, pool, setting.book, setting.log)
 

@@ -3,13 +3,18 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-from sidelb_lib.pool.members import Member
+from sidelb_lib.pool.members import Address, Member
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
 
 
 def members(names):
-    return [Member(name, [], (name, ())) for name in names]
+    made = []
+    for name in names:
+        address = Address('10.0.0.%d' % ord(name[0]), 1, 0)
+        address.member = Member(name, [address], (name, ()))
+        made.append(address.member)
+    return made
 
 
 def chosen(policy, count, excluded=()):

@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import pytest
 
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.pool.merging import Group, merge_groups
@@ -25,7 +26,7 @@ def log():
 
 
 def make_pool(log, policy=None, fall=2, rise=2):
-    return Pool(policy or RoundRobin(lambda: 0.0), log, Clock(), fall=fall, rise=rise)
+    return Pool(policy or RoundRobin(lambda: 0.0), log, Clock(), defaults(check='off', check_fall=fall, check_rise=rise))
 
 
 @pytest.fixture
@@ -145,10 +146,11 @@ def test_an_unchanged_answer_changes_no_object(pool):
 
 def test_observers_hear_what_came_and_what_left(pool):
     heard = []
-    pool.observers.append(lambda event, subject: heard.append((event, str(subject)) if event != 'filled' else event))
+    pool.observers.append(lambda event, subject: heard.append(event if subject is pool else (event, str(subject))))
     pool.update('ring', alone(1, 2))
     pool.update('ring', alone(2))
-    assert heard == [('added', '10.0.0.1:5432'), ('added', '10.0.0.2:5432'), 'filled', ('removed', '10.0.0.1:5432')]
+    assert heard == [('added', '10.0.0.1:5432'), ('added', '10.0.0.2:5432'), 'filled', 'available',
+                     ('removed', '10.0.0.1:5432')]
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
@@ -237,7 +239,7 @@ def test_those_who_are_down_are_tried_last(pool):
     for _ in range(3):
         with pool.take(tried) as lease:
             tried.add(lease.address)
-    assert tried.addresses[-1] is down
+    assert tried.last is down
 
 
 def test_an_empty_pool_says_that_nobody_is_known(pool):

@@ -19,6 +19,7 @@ from sidelb_lib.compat import SocketError, bare_socket, find_splice, monotonic
 from sidelb_lib.net.connect import ConnectError, connect
 from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.pool.pool import Pool
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.tcp.relay import RelayResources
 from sidelb_lib.tcp.server import TcpServer, peer_text
@@ -62,7 +63,7 @@ class Balancer(object):
 
     def __init__(self, mode='round-robin', family=socket.AF_INET, **options):
         self.log = RecordingLog()
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
+        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, defaults(check='off'))
         options.setdefault('max_connections', 1000)
         options.setdefault('connect_timeout', 2.0)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
@@ -258,7 +259,7 @@ def test_search_for_a_server_ends_after_a_few_time_outs(balancer, black_hole, mo
     one = balancer(connect_timeout=0.1)
     monkeypatch.setattr('sidelb_lib.tcp.server.connect', lambda address, timeout: connect(one.hole, timeout))
     one.use(*[('127.0.0.%d' % number, 1) for number in range(1, 100)])
-    one.hole = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic)
+    one.hole = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic, defaults(check='off'))
     one.hole.update('test', [(None, [black_hole])])
     one.hole, = one.hole.addresses()
     with contextlib.closing(one.connect()) as client:
@@ -601,7 +602,7 @@ def test_connecting_to_oneself_is_a_refusal(monkeypatch):
     sock = socket.socket()
     sock.bind(('127.0.0.1', 0))
     port = sock.getsockname()[1]
-    address = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic)
+    address = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic, defaults(check='off'))
     address.update('test', [(None, [('127.0.0.1', port)])])
     own = bare_socket(sock)
     own.setblocking(False)

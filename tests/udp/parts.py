@@ -59,9 +59,9 @@ class Balancer(object):
 
     def __init__(self, mode='round-robin', host='127.0.0.1', **changes):
         self.log = RecordingLog()
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic)
         changes.setdefault('max_sessions', 1000)
         settings = defaults(proto='udp', check=changes.pop('check', 'udp'), **changes)
+        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, settings)
         self.server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
         self.server.start()
         self.port = self.server.address[1]
