@@ -161,9 +161,9 @@ class Service(object):
     def _start_discovery(self):
         """Build the sources and start their loops. Their modules bring dnspython, which takes longer to load than all
         else."""
-        from .discovery.sources import make_sources
-        self.sources = make_sources(self.settings, self.pool, self.log, self._clock, self._chance,
-                                    self.server.address[:2], self._hosts, self._resolv_conf)
+        from .discovery.sources import Sources
+        self.sources = Sources(self.settings, self.pool, self.log, self._clock, self._chance,
+                               self.server.address[:2], self._hosts, self._resolv_conf).all()
         for source in self.sources:
             self._loop(source.source, source.run)
 

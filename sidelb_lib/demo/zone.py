@@ -15,8 +15,10 @@ import dns.reversename
 import dns.rrset
 from gevent.server import DatagramServer, StreamServer
 
-_MOST_UDP_BYTES = 512         # without EDNS: RFC 1035, section 4.2.1
-_MOST_ALIASES = 16
+from ..net.reading import read_exactly
+
+_MAX_UDP_BYTES = 512         # without EDNS: RFC 1035, section 4.2.1
+_MAX_ALIASES = 16
 _TCP_SECONDS = 10.0
 
 
@@ -66,7 +68,7 @@ class Zone(object):
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA
         name, rdtype = query.question[0].name, dns.rdatatype.to_text(query.question[0].rdtype)
-        for _ in range(_MOST_ALIASES):
+        for _ in range(_MAX_ALIASES):
             types = self._records.get(name)
             if types is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)
@@ -128,7 +130,7 @@ class NameServer(object):
         """As `respond`, for a query that has been read. `question` has `name` and `rdtype`."""
         response = self.zone.answer(query)
         wire = response.to_wire()
-        if protocol == 'udp' and len(wire) > _MOST_UDP_BYTES:
+        if protocol == 'udp' and len(wire) > _MAX_UDP_BYTES:
             wire = truncated(query)
         return wire
 
@@ -147,8 +149,8 @@ class NameServer(object):
         try:
             sock.settimeout(_TCP_SECONDS)
             while True:
-                length, = struct.unpack('!H', _receive(sock, 2))
-                reply = self.respond(_receive(sock, length), 'tcp')
+                length, = struct.unpack('!H', read_exactly(sock, 2))
+                reply = self.respond(read_exactly(sock, length), 'tcp')
                 if reply is None:
                     return
                 sock.sendall(struct.pack('!H', len(reply)) + reply)
@@ -180,13 +182,3 @@ def _rdata(rdtype, value):
 
 def _name(text):
     return dns.name.from_text(text)
-
-
-def _receive(sock, size):
-    data = b''
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            raise EOFError()
-        data += piece
-    return data

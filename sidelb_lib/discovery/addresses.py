@@ -3,27 +3,10 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 
-from ..net.endpoints import canonical_ip, endpoint_text
+from ..net.endpoints import endpoint_text
 from ..net.own_listener import would_come_back
-from ..resolver.client import FOUND, empty, found
-
-_MOST_HOSTS_BYTES = 1 << 20
-
-
-def addresses_in_hosts(text, name):
-    """All IPs that the text of a hosts(5) file gives `name`, in canonical text, in order."""
-    name = name.rstrip('.').lower()
-    text = text.lower()
-    if name not in text:              # the file may be long and is read at each refresh
-        return []
-    ips = []
-    for line in text.splitlines():
-        words = line.split('#')[0].split()
-        if name in (word.rstrip('.') for word in words[1:]):
-            ip = canonical_ip(words[0])
-            if ip and ip not in ips:
-                ips.append(ip)
-    return ips
+from ..resolver.answers import FOUND, empty, found
+from ..resolver.hosts_file import MAX_BYTES, addresses_in_hosts, read_hosts
 
 
 class AddressBook(object):
@@ -37,7 +20,7 @@ class AddressBook(object):
         self._log = log
         self._hosts = hosts
         self._listeners = list(listeners)
-        self._told = set()
+        self._logged = set()
 
     def answers(self, name, port):
         """Yields ('A', Answer) and ('AAAA', Answer) for `name`, each as soon as it is known.
@@ -56,18 +39,16 @@ class AddressBook(object):
         if self._hosts is None:
             return []
         try:
-            with open(self._hosts, 'rb') as lines:
-                data = lines.read(_MOST_HOSTS_BYTES + 1)
+            text, whole = read_hosts(self._hosts)
         except EnvironmentError as error:
             if error.errno != errno.ENOENT:
-                self._tell_once('hosts_unreadable', '{path} cannot be read: {error}', path=self._hosts,
-                                error=error.strerror)
+                self._log_once('hosts_unreadable', '{path} cannot be read: {error}', path=self._hosts,
+                               error=error.strerror)
             return []
-        if len(data) > _MOST_HOSTS_BYTES:
-            self._tell_once('hosts_too_long', 'only the first {bytes} bytes of {path} are used',
-                            path=self._hosts, bytes=_MOST_HOSTS_BYTES)
-            data = data[:data.rfind(b'\n', 0, _MOST_HOSTS_BYTES) + 1]
-        return addresses_in_hosts(data.decode('latin-1'), name)
+        if not whole:
+            self._log_once('hosts_too_long', 'only the first {bytes} bytes of {path} are used',
+                           path=self._hosts, bytes=MAX_BYTES)
+        return addresses_in_hosts(text, name)
 
     def _without_own(self, answer, name, port):
         if answer.kind != FOUND:
@@ -80,12 +61,12 @@ class AddressBook(object):
     def _is_own(self, origin, name, ip, port):
         if not any(would_come_back((ip, port), listener) for listener in self._listeners):
             return False
-        self._tell_once('own_listener_skipped',
-                        '{origin} points {name} at our own listener ({address}): skipped', key=(origin, name),
-                        origin=origin, name=name, address=endpoint_text(ip, port))
+        self._log_once('own_listener_skipped',
+                       '{origin} points {name} at our own listener ({address}): skipped', key=(origin, name),
+                       origin=origin, name=name, address=endpoint_text(ip, port))
         return True
 
-    def _tell_once(self, event, template, key=None, **fields):
-        if (event, key) not in self._told:
-            self._told.add((event, key))
+    def _log_once(self, event, template, key=None, **fields):
+        if (event, key) not in self._logged:
+            self._logged.add((event, key))
             self._log.warning(event, template, **fields)

@@ -10,15 +10,14 @@ from gevent.event import AsyncResult
 from gevent.pool import Pool as Workers
 
 from .. import compat
-from .grouping import FAILED, NO_PTR, RING_NAME, UNCONFIRMED, Naming, Why
 from ..net.endpoints import canonical_ip
-from ..resolver.client import EMPTY, FOUND, retry_delay
-from ..resolver.client import FAILED as LOOK_UP_FAILED
-from ..resolver.client import failed as failed_answer
+from ..resolver import answers
+from .grouping import FAILED, NO_PTR, RING_NAME, UNCONFIRMED, Naming, Why
+from .pace import retry_delay
 
-_MOST_NAMES = 8               # of one address
-_MOST_ENTRIES = 8192          # beyond that, what no source follows is forgotten
-_MOST_SHOWN = 80              # characters of a name that is not used
+_MAX_NAMES = 8               # of one address
+_MAX_ENTRIES = 8192          # beyond that, what no source follows is forgotten
+_MAX_SHOWN = 80              # characters of a name that is not used
 _SHARED_SECONDS = 5.0         # how long one look-up of a name serves all addresses that claim it
 
 #: Letters, digits, hyphens (RFC 1123) and the underscore that people use. A PTR name is what its owner likes;
@@ -32,7 +31,7 @@ _NOTHING = _Entry(Naming((), None), 0, 0)
 class ServerNames(object):
     """The names of addresses, for all sources of a service.
 
-    `mode` is 'confirmed' (a PTR name counts if its own A/AAAA records have the address), 'ptr' (it counts as it is) or
+    `group` is 'confirmed' (a PTR name counts if its own A/AAAA records have the address), 'ptr' (it counts as it is) or
     'off' (nothing is asked). At most `at_once` addresses are looked up at the same time, each question may take
     `timeout` seconds. What was learnt is kept for its TTL, not less than `shortest` and not more than `longest`
     seconds; that there is no name, for `longest`.
@@ -40,12 +39,12 @@ class ServerNames(object):
     `observers` are called without arguments when the names of rings have changed.
     """
 
-    def __init__(self, resolver, mode='confirmed', longest=60.0, shortest=1.0, timeout=2.0, at_once=16,
+    def __init__(self, resolver, group='confirmed', longest=60.0, shortest=1.0, timeout=2.0, at_once=16,
                  clock=compat.monotonic, random=random_module.random):
         self.observers = []
-        self.enabled = mode != 'off'
+        self.enabled = group != 'off'
         self._resolver = resolver
-        self._confirm = mode != 'ptr'
+        self._confirm = group != 'ptr'
         self._longest = longest
         self._shortest = min(shortest, longest)
         self._timeout = timeout
@@ -68,7 +67,7 @@ class ServerNames(object):
         before = self.ring_names
         self._followed[source] = frozenset(ips)
         self._ring_names[source] = frozenset(name.rstrip('.').lower() for name in ring_names)
-        if len(self._entries) > _MOST_ENTRIES:
+        if len(self._entries) > _MAX_ENTRIES:
             wanted = frozenset().union(*self._followed.values())
             self._entries = dict((ip, entry) for ip, entry in self._entries.items() if ip in wanted)
         if self.ring_names != before:
@@ -120,14 +119,14 @@ class ServerNames(object):
     def _look_up_one(self, ip, former):
         """The new _Entry of `ip`."""
         answer = self._resolver.pointers(ip, self._timeout)
-        if answer.kind == LOOK_UP_FAILED:
+        if answer.kind == answers.FAILED:
             return self._postponed(former, 'its PTR look-up failed: %s' % answer.reason)
-        if answer.kind == EMPTY:
+        if answer.kind == answers.EMPTY:
             return self._entry(Naming((), Why(NO_PTR, 'it has no PTR name')), self._longest)
         names = [name for name in answer.values if _HOST_NAME.match(name) and not canonical_ip(name)]
-        names = names[:_MOST_NAMES]
+        names = names[:_MAX_NAMES]
         if not names:
-            text = 'its PTR name %s is no host name' % answer.values[0][:_MOST_SHOWN]
+            text = 'its PTR name %s is no host name' % answer.values[0][:_MAX_SHOWN]
             return self._entry(Naming((), Why(UNCONFIRMED, text)), answer.ttl)
         if not self._confirm:
             return self._entry(Naming(tuple(sorted(names)), None), answer.ttl)
@@ -143,11 +142,11 @@ class ServerNames(object):
         asked = [name for name in names if name not in self.ring_names]
         for name in asked:
             answer = self._addresses_of(name, 'AAAA' if ':' in ip else 'A')
-            if answer.kind == LOOK_UP_FAILED:
-                uncertain = 'its PTR name %s could not be confirmed: %s' % (name[:_MOST_SHOWN], answer.reason)
+            if answer.kind == answers.FAILED:
+                uncertain = 'its PTR name %s could not be confirmed: %s' % (name[:_MAX_SHOWN], answer.reason)
                 if name in former.naming.names:
                     usable.append(name)
-            elif answer.kind == FOUND:
+            elif answer.kind == answers.FOUND:
                 ttls.append(answer.ttl)
                 if ip.split('%')[0] in answer.values:
                     usable.append(name)
@@ -157,7 +156,7 @@ class ServerNames(object):
         if not asked:
             naming = Naming((), Why(RING_NAME, 'its PTR name %s is that of a ring' % names[0]))
         elif not usable:
-            text = 'its PTR name %s does not resolve back to it' % asked[0][:_MOST_SHOWN]
+            text = 'its PTR name %s does not resolve back to it' % asked[0][:_MAX_SHOWN]
             naming = Naming((), Why(UNCONFIRMED, text))
         return self._entry(naming, min(ttls))
 
@@ -166,11 +165,11 @@ class ServerNames(object):
         now = self._clock()
         asked, result = self._forward.get((name, rdtype), (None, None))
         if asked is None or asked + min(_SHARED_SECONDS, self._longest / 2) < now:
-            if len(self._forward) > _MOST_ENTRIES:
+            if len(self._forward) > _MAX_ENTRIES:
                 self._forward = {}
             result = AsyncResult()
             self._forward[name, rdtype] = now, result
-            answer = failed_answer('the look-up was interrupted')
+            answer = answers.failed('the look-up was interrupted')
             try:
                 answer = self._resolver.ask(name + '.', rdtype, self._timeout)
             finally:

@@ -1,22 +1,56 @@
-"""Builds the sources of members out of settings. Imported after the listener accepts: this brings dnspython."""
+"""The table of sources, and what they share. Imported after the listener accepts: this brings dnspython.
+
+A new source is a method of Sources, a file, and two rows: one here, one in the table of settings.
+"""
 from __future__ import absolute_import, division, print_function
 
-from .addresses import AddressBook
-from .domain import NamedServer, Ring, Static
 from ..resolver.client import Resolver
+from .addresses import AddressBook
+from .named_server import NamedServer
+from .ring import Ring
 from .server_names import ServerNames
+from .static import Static
 
 
-def make_sources(settings, pool, log, clock, random, listener, hosts, resolv_conf):
-    """All sources that `settings` name, which share one resolver and one cache of server names. Their `run` is the
-    caller's."""
-    resolver = Resolver(settings.resolver, resolv_conf)
-    names = ServerNames(resolver, settings.group, longest=settings.refresh, clock=clock)
-    book = AddressBook(resolver, log, hosts, [listener])
-    timing = dict(refresh=settings.refresh, hold=settings.dns_hold, clock=clock, random=random)
-    units = [list(backend.addresses) for backend in settings.backends if backend.addresses]
-    sources = [Static(units, pool, names, log)] if units else []
-    sources += [NamedServer(backend.name, backend.port, pool, book, log, **timing)
-                for backend in settings.backends if not backend.addresses]
-    sources += [Ring(name, port, pool, names, book, log, **timing) for name, port, _ in settings.ring_domains]
-    return sources
+class Sources(object):
+    """What all sources of one service share: a resolver, the names of servers, the addresses of names, the pace.
+
+    Each method makes the sources out of one setting. Their `run` is the caller's.
+    """
+
+    def __init__(self, settings, pool, log, clock, random, listener, hosts, resolv_conf):
+        self.resolver = Resolver(settings.resolver, resolv_conf)
+        self._settings = settings
+        self._pool = pool
+        self._log = log
+        self._names = ServerNames(self.resolver, settings.group, longest=settings.refresh, clock=clock)
+        self._book = AddressBook(self.resolver, log, hosts, [listener])
+        self._timing = dict(refresh=settings.refresh, hold=settings.dns_hold, clock=clock, random=random)
+
+    def all(self):
+        """The sources that the settings name, in the order of the table."""
+        return [source for key, make in SOURCES for source in make(self, getattr(self._settings, key))]
+
+    def static(self, backends):
+        written = [backend for backend in backends if backend.addresses]
+        if written:
+            options = dict((endpoint, backend.options) for backend in written for endpoint in backend.addresses)
+            yield Static([list(backend.addresses) for backend in written], self._pool, self._names, self._log, options)
+
+    def named(self, backends):
+        for backend in backends:
+            if not backend.addresses:
+                yield NamedServer(backend.name, backend.port, self._pool, self._book, self._log, backend.options,
+                                  **self._timing)
+
+    def rings(self, ring_domains):
+        for name, port, options in ring_domains:
+            yield Ring(name, port, self._pool, self._names, self._book, self._log, options, **self._timing)
+
+
+#: (attribute of the settings, the method of Sources that makes the sources of its value).
+SOURCES = (
+    ('backends', Sources.static),
+    ('backends', Sources.named),
+    ('ring_domains', Sources.rings),
+)

@@ -23,9 +23,9 @@ import dns.reversename
 #: alias of.
 Reply = namedtuple('Reply', 'rcode truncated values ttl names')
 
-_MOST_ALIASES = 16
-_MOST_POINTERS = 64           # PTR records of one answer
-_MOST_LABELS = 32768          # read in one message, over and over again where it points back
+_MAX_ALIASES = 16
+_MAX_POINTERS = 64           # PTR records of one answer
+_MAX_LABELS = 32768          # read in one message, over and over again where it points back
 _HEADER_BYTES = 12
 _RESPONSE, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000f
 _LONGEST_TTL = 0x7fffffff     # anything above is 0: RFC 2181, section 8
@@ -81,12 +81,12 @@ def _read_reply(query, wire):
 def _follow(reader, records, name, rdtype):
     """The values of `name` and of what it is an alias of: (values, ttl, names)."""
     names, ttls = [], []
-    while len(names) <= _MOST_ALIASES:
+    while len(names) <= _MAX_ALIASES:
         names.append(name)
         found = records.get((name, rdtype))
         if found:
             ttl = min(ttls + [record[0] for record in found])
-            return tuple(_value(reader, rdtype, record) for record in found[:_most(rdtype)]), ttl, names
+            return tuple(_value(reader, rdtype, record) for record in found[:_limit(rdtype)]), ttl, names
         aliases = records.get((name, int(dns.rdatatype.CNAME)))
         if not aliases:
             break
@@ -95,8 +95,8 @@ def _follow(reader, records, name, rdtype):
     return (), None, names
 
 
-def _most(rdtype):
-    return _MOST_POINTERS if rdtype == dns.rdatatype.PTR else None
+def _limit(rdtype):
+    return _MAX_POINTERS if rdtype == dns.rdatatype.PTR else None
 
 
 def _value(reader, rdtype, record):
@@ -125,7 +125,7 @@ class _Reader(object):
     def __init__(self, wire):
         self.wire = wire
         self._octets = bytearray(wire)
-        self._labels_left = _MOST_LABELS
+        self._labels_left = _MAX_LABELS
         self._pointed = {}        # offset -> name there; most names of an answer just point back to one name
         self._offset = _HEADER_BYTES
 

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from sidelb_lib.discovery.addresses import AddressBook, addresses_in_hosts
-from sidelb_lib.resolver.client import EMPTY, FOUND, found
+from sidelb_lib.discovery.addresses import AddressBook
+from sidelb_lib.resolver.answers import EMPTY, FOUND, found
+from sidelb_lib.resolver.hosts_file import addresses_in_hosts
 from tests.support.recording import RecordingLog
 
 RING = 'db.example.com'

@@ -12,10 +12,13 @@ from gevent.event import Event
 
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.discovery.addresses import AddressBook
-from sidelb_lib.discovery.domain import NamedServer, Ring, Static
+from sidelb_lib.discovery.named_server import NamedServer
+from sidelb_lib.discovery.ring import Ring
+from sidelb_lib.discovery.static import Static
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.registry import policy_named
-from sidelb_lib.resolver.client import Resolver, empty, failed, found
+from sidelb_lib.resolver.answers import empty, failed, found
+from sidelb_lib.resolver.client import Resolver
 from sidelb_lib.discovery.server_names import ServerNames
 from tests.support import nameserver
 from tests.support.nameserver import name_server
@@ -105,7 +108,7 @@ def book():
 @pytest.fixture
 def ring(pool, book, log, clock):
     """A Ring to be driven by `look_up()`; names are off."""
-    return Ring(RING, PORT, pool, ServerNames(None, mode='off'), book, log, refresh=60.0, hold=30.0,
+    return Ring(RING, PORT, pool, ServerNames(None, group='off'), book, log, refresh=60.0, hold=30.0,
                 clock=clock, random=lambda: 0.0)
 
 
@@ -280,7 +283,7 @@ def running(*sources):
 
 @pytest.mark.parametrize('culprit', ['book', 'pool'])
 def test_an_unexpected_exception_is_logged_once_and_the_loop_goes_on(book, pool, log, culprit):
-    ring = Ring(RING, PORT, pool, ServerNames(None, mode='off'), book, log, refresh=0.02, shortest=0.01)
+    ring = Ring(RING, PORT, pool, ServerNames(None, group='off'), book, log, refresh=0.02, shortest=0.01)
     book.say(addresses('10.9.0.1'))
     tries = []
 
@@ -442,7 +445,7 @@ def test_an_answer_too_long_for_udp_is_used_whole(setting):
 
 
 def test_the_ttl_sets_the_pace_of_the_loop(book, pool, log):
-    ring = Ring(RING, PORT, pool, ServerNames(None, mode='off'), book, log, refresh=1000, shortest=0.01)
+    ring = Ring(RING, PORT, pool, ServerNames(None, group='off'), book, log, refresh=1000, shortest=0.01)
     book.say(addresses('10.9.0.1', ttl=0.02))
     with running(ring):
         wait_until('several look-ups', lambda: book.asked > 3)
@@ -541,7 +544,7 @@ def test_names_stay_grouped_while_the_name_server_is_in_trouble(setting):
 
 
 def test_with_names_off_every_address_stands_alone_and_nothing_is_asked(setting):
-    setting.make_names(mode='off')
+    setting.make_names(group='off')
     setting.zone.set_server('db1.example.com', ['10.9.0.1', '2001:db8::1'])
     setting.zone.set_addresses(RING, ['10.9.0.1', '2001:db8::1'])
     ring = setting.ring()

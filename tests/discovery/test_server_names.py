@@ -125,8 +125,8 @@ def test_of_too_many_pointers_only_some_are_asked_for(names, server):
                                   '10.9.0.2'])
 def test_a_pointer_that_is_no_host_name_is_not_used(make_names, server, text):
     server.zone.set_pointer(A4, [text])
-    for mode in ('confirmed', 'ptr'):
-        names = make_names(mode=mode)
+    for group in ('confirmed', 'ptr'):
+        names = make_names(group=group)
         assert kind(names, A4) == grouping.UNCONFIRMED
         assert len(learn(names, A4).why.text) < 150
         assert '\n' not in learn(names, A4).why.text
@@ -134,13 +134,13 @@ def test_a_pointer_that_is_no_host_name_is_not_used(make_names, server, text):
 
 def test_mode_ptr_takes_the_pointer_as_it_is(make_names, server):
     server.zone.set_pointer(A4, ['nobody.example.com'])
-    assert usable(make_names(mode='ptr'), A4) == ('nobody.example.com',)
+    assert usable(make_names(group='ptr'), A4) == ('nobody.example.com',)
     assert not server.count('nobody.example.com')
 
 
 def test_mode_off_is_not_enabled(make_names):
-    assert not make_names(mode='off').enabled
-    assert make_names(mode='ptr').enabled
+    assert not make_names(group='off').enabled
+    assert make_names(group='ptr').enabled
 
 
 def test_a_failing_look_up_gives_no_name(names, server):

@@ -10,8 +10,12 @@ import pytest
 from gevent.event import Event
 
 from sidelb_lib.resolver.message import Reply
-from sidelb_lib.resolver.client import (
-    EMPTY, FAILED, FOUND, Resolver, _Silence, candidates, canonical_ip, parse_resolv_conf, retry_delay)
+from sidelb_lib.net.endpoints import canonical_ip
+from sidelb_lib.resolver import client
+from sidelb_lib.resolver.answers import EMPTY, FAILED, FOUND
+from sidelb_lib.resolver.client import Resolver
+from sidelb_lib.resolver.exchange import Silence
+from sidelb_lib.resolver.resolv_conf import candidates, parse_resolv_conf
 from tests.support import nameserver
 from tests.support.nameserver import name_server
 from tests.support.waiting import wait_until
@@ -246,12 +250,12 @@ def test_a_silent_server_is_asked_last_for_a_while(monkeypatch):
     """Without sockets: on a busy machine the server that answers might be taken for a silent one."""
     silent, good, asked, now = ('192.0.2.1', 53), ('192.0.2.2', 53), [], [100.0]
 
-    def exchange(self, server, query, deadline):
+    def exchange(server, query, deadline):
         asked.append(server)
         if server == silent:
-            raise _Silence('does not answer')
+            raise Silence('does not answer')
         return Reply('NOERROR', False, ('10.9.0.1',), 60, (RING,))
-    monkeypatch.setattr(Resolver, '_exchange', exchange)
+    monkeypatch.setattr(client, 'exchange', exchange)
     resolver = Resolver([silent, good], demotion=30, clock=lambda: now[0])
     for now[0] in (100.0, 129.0, 131.0):
         assert resolver.ask(RING, 'A').kind == FOUND
@@ -380,14 +384,6 @@ def test_the_search_list_as_a_whole_is_bounded_in_time(server, resolv_conf):
 
 
 # --- small things -----------------------------------------------------------------------------------------
-
-def test_the_retry_delay_doubles_up_to_its_limit_with_jitter():
-    assert [retry_delay(n, 1.0, 60.0, lambda: 0.0) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert retry_delay(3, 1.0, 60.0, lambda: 1.0) == 3
-    assert retry_delay(1, 1.0, 60.0, lambda: 1.0) == 1
-    assert retry_delay(10 ** 6, 1.0, 60.0, lambda: 0.0) == 60
-    assert retry_delay(1, 1.0, 0.2, lambda: 0.0) == 0.2
-
 
 @pytest.mark.parametrize('text, canonical', [
     ('10.9.0.1', '10.9.0.1'), ('2001:DB8:0::1', '2001:db8::1'), ('::FFFF:10.9.0.1', '::ffff:10.9.0.1'),

@@ -1,0 +1,32 @@
+"""The addresses of a name in the hosts file, hosts(5)."""
+from __future__ import absolute_import, division, print_function
+
+from ..net.endpoints import canonical_ip
+
+MAX_BYTES = 1 << 20
+
+
+def read_hosts(path):
+    """(the text of the hosts file, was all of it read?). EnvironmentError when it cannot be read."""
+    with open(path, 'rb') as lines:
+        data = lines.read(MAX_BYTES + 1)
+    whole = len(data) <= MAX_BYTES
+    if not whole:
+        data = data[:data.rfind(b'\n', 0, MAX_BYTES) + 1]
+    return data.decode('latin-1'), whole
+
+
+def addresses_in_hosts(text, name):
+    """All IPs that the text of a hosts file gives `name`, in canonical text, in order."""
+    name = name.rstrip('.').lower()
+    text = text.lower()
+    if name not in text:              # the file may be long and is read at each refresh
+        return []
+    ips = []
+    for line in text.splitlines():
+        words = line.split('#')[0].split()
+        if name in (word.rstrip('.') for word in words[1:]):
+            ip = canonical_ip(words[0])
+            if ip and ip not in ips:
+                ips.append(ip)
+    return ips
