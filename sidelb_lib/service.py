@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import random
+import socket
 import traceback
 
 import gevent
@@ -10,13 +11,13 @@ from . import __version__
 from .checks import registry as checks
 from .checks.prober import Prober
 from .checks.second_chance import SecondChance
-from .compat import find_splice, monotonic
+from .compat import find_splice, let_traffic_pass, monotonic
 from .errors import BindError
 from .net.endpoints import endpoint_text
 from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
-from .policies.registry import policy_named
+from .policies.registry import policy_of
 from .pool.history import History
 from .pool.merging import Group
 from .pool.pool import Pool
@@ -41,7 +42,9 @@ class Service(object):
         self.server = None
         self.sources = []
         self.history = History(clock)
-        self.pool = Pool(policy_named(settings.mode, chance), log, clock, settings)
+        policy = policy_of(settings, socket.gethostname(), chance, clock,
+                           lambda event, subject: self.pool.hear(event, subject))
+        self.pool = Pool(policy, log, clock, settings, let_traffic_pass)
         self.pool.observers.append(self.history.observe)
         self._budget = budget
         self._clock = clock
@@ -69,6 +72,8 @@ class Service(object):
         if self._prober:
             self._loop('prober', self._prober.run)
         self._loop('discovery', self._start_discovery)
+        if self.settings.slow_start:
+            self._loop('slow start', self._tick)
 
     def drain(self, hurry):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
@@ -167,6 +172,11 @@ class Service(object):
         for source in self.sources:
             self._loop(source.source, source.run)
 
+    def _tick(self):
+        while True:
+            gevent.sleep(1)
+            self.pool.tick()
+
     def _loop(self, name, function):
         """Run a background loop for ever: a failure of it is told once and does not end it."""
         self._loops.append(gevent.spawn(self._run_loop, name, function))
@@ -195,14 +205,15 @@ class Service(object):
 
     def readiness(self):
         """(should new clients be sent here?, a sentence that says why)."""
-        up, known = sum(1 for member in self.pool.members if member.up), len(self.pool.members)
+        states = [member.state for member in self.pool.members]
+        up, unchecked, known = states.count('up'), states.count('unchecked'), len(states)
         if self.state != 'running':
             return False, 'not ready: %s' % self.state
-        if not up:
+        if not self.healthy():
             return False, 'not ready: no server is up, %d known' % known
         if self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.max_connections:
             return False, 'not ready: max_connections=%d reached' % self.server.max_connections
-        return True, 'ready: %d of %d servers up' % (up, known)
+        return True, 'ready: %d of %d servers up%s' % (up, known, ', %d unchecked' % unchecked if unchecked else '')
 
     def snapshot(self):
         """All that can be seen of it from outside, see `observe.snapshot`."""

@@ -10,7 +10,8 @@ from ..checks import registry as checks
 from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .values import (
-    duration, number, one_of, one_of_or_off, parse_http, parse_listener, parse_resolver, parse_socket_path, parse_switch)
+    duration, number, one_of, one_of_or_off, parse_http, parse_instance, parse_listener, parse_resolver,
+    parse_socket_path, parse_spill, parse_switch)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -96,6 +97,16 @@ TABLE = _table(
              'how long an empty DNS answer is distrusted before the servers are let go'),
     )),
     ('Balancing', (
+        _row('instance', parse_instance, 'automatic',
+             'number of this instance in its fleet: it decides which server the first session goes to, so that N instances '
+             'begin evenly; by default the number at the end of the host name (app-17), else chance, as with off'),
+        _row('slow_start', duration(0, DAY), '0',
+             'time in which the weight of a server that came up, or is new, rises from a tenth to the whole; 0 = at once'),
+        _row('spill', parse_spill, 'off',
+             'how early the next tier helps: a tier takes this factor times the part of it that is up, 1.4 begins when less '
+             'than 72 % are; off: when nobody of it is up'),
+        _row('tier_return', duration(0, DAY), '30s',
+             'time in which a tier that had been lost takes its sessions again; 0 = at once'),
         _row('on_down', one_of('keep', 'close'), 'keep', 'sessions of a server that goes down: keep or close'),
         _row('on_removed', one_of('keep', 'close'), 'keep', 'sessions of a server that leaves DNS: keep or close'),
         _row('max_connections', number(1, 10000000), 'automatic',

@@ -101,6 +101,27 @@ def number(minimum, maximum):
     return parse_number
 
 
+def parse_instance(text):
+    """A whole number, or 'off'."""
+    return 'off' if text.lower() in _OFF else number(0, 2 ** 32 - 1)(text)
+
+
+class Factor(float):
+    """A number that is no duration."""
+
+    def __str__(self):
+        return '%g' % self if self else 'off'
+
+
+def parse_spill(text):
+    """A Factor of 1 to 10, or 0 for `off`."""
+    if text.lower() in _OFF:
+        return Factor(0)
+    if not re.match(r'[0-9]{1,2}(\.[0-9]{1,3})?\Z', text) or not 1 <= float(text) <= 10:
+        raise ValueError('write a factor of 1 to 10, like 1.4, or off')
+    return Factor(text)
+
+
 def parse_socket_path(text):
     """A path, or None for `off`."""
     if text.lower() in _OFF:
@@ -116,7 +137,7 @@ def value_text(value):
         return 'off'
     if isinstance(value, bool):
         return 'on' if value else 'off'
-    if isinstance(value, float):
+    if type(value) is float:
         return duration_text(value)
     if type(value) is tuple:
         return endpoint_text(*value)

@@ -1,36 +1,69 @@
-"""The member with the fewest sessions."""
+"""The member with the fewest sessions for its weight."""
 from __future__ import absolute_import, division, print_function
 
 import heapq
-import itertools
+from operator import attrgetter
 
 
 class LeastConnections(object):
-    """The member with the fewest active sessions; among equals whoever has waited longest.
+    """The member with the smallest (active + 1) / weight; among equals the one that has waited longest.
 
-    A heap in which each change of a count adds an entry and outdates the member's former one: choosing costs the same
-    with ten members as with a thousand. Outdated entries are passed over when they surface, and swept out when they are
-    the majority.
+    Not active / weight: with all idle that would ignore the weights. A heap in which each change of a count adds an entry
+    and outdates the member's former one: choosing costs the same with ten members as with a thousand. Outdated entries are
+    passed over when they surface, and swept out when they are the majority.
+
+    `start` gives a number of at least 0 and below 1: where in the order of members the first of equals is. It is asked
+    again after each change until there was a session. A member that replaces others (it got a name, say) inherits the
+    turn of the one that has waited longest: its `turn` is set before it comes.
     """
 
     name = 'least-connections'
-    meaning = 'the server with the fewest sessions'
+    meaning = 'the server with the fewest sessions for its weight'
 
-    def __init__(self, random):
-        self._random = random
-        self._turn = itertools.count()
+    def __init__(self, start):
+        self._start = start
+        self._turns = 0
         self._current = {}      # member -> the turn of its one entry that counts
-        self._heap = []         # (active, turn, member)
+        self._heap = []         # (load, turn, member)
+        self._newcomers = set()   # have no turn yet
+        self._begun = False     # has there been a session?
+        self._weights = {}      # weight -> how many members have it
+        self._weighted = False  # do weights differ?
 
-    def update(self, members):
-        start = int(self._random() * len(members))
-        newcomers = [member for member in members[start:] + members[:start] if member not in self._current]
-        former = self._current
-        self._current = dict((member, former[member]) for member in members if member in former)
-        self._current.update((member, next(self._turn)) for member in newcomers)
-        self._rebuild()
+    def add(self, member):
+        self._weigh(member.weight, 1)
+        if member.turn is not None and self._begun:
+            self._seat(member, member.turn)
+        else:
+            self._newcomers.add(member)
+
+    def remove(self, member):
+        self._weigh(member.weight, -1)
+        if self._current.pop(member, None) is None:
+            self._newcomers.remove(member)
+        member.turn = None
+        if not self._current and not self._newcomers:
+            self._begun = False
+
+    def reweigh(self, member, former):
+        """The member's weight was `former`."""
+        self._weigh(member.weight, 1)
+        self._weigh(former, -1)
+        if member in self._current:
+            self._push(member, self._next_turn())
+
+    def recount(self, member):
+        if member in self._current:
+            self._turns += 1
+            self._current[member] = member.turn = turn = self._turns
+            load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
+            heapq.heappush(self._heap, (load, turn, member))
+            if len(self._heap) > 4 * len(self._current) + 64:
+                self._rebuild()
 
     def choose(self, excluded, key=None):
+        if self._newcomers:
+            self._seat_newcomers()
         heap, current, passed_over = self._heap, self._current, []
         chosen = None
         while heap and chosen is None:
@@ -45,13 +78,43 @@ class LeastConnections(object):
             heapq.heappush(heap, entry)
         return chosen
 
-    def recount(self, member):
-        if member in self._current:
-            self._current[member] = turn = next(self._turn)
-            heapq.heappush(self._heap, (member.active, turn, member))
-            if len(self._heap) > 4 * len(self._current) + 64:
-                self._rebuild()
+    # --- turns ------------------------------------------------------------------------------------------------------
+
+    def _seat_newcomers(self):
+        """Give turns to those that came, in their order, from `start` on."""
+        newcomers = sorted(self._newcomers, key=attrgetter('order'))
+        self._newcomers = set()
+        self._begun = True
+        first = int(self._start() * len(newcomers))
+        for member in newcomers[first:] + newcomers[:first]:
+            self._seat(member, self._next_turn())
+
+    def _seat(self, member, turn):
+        member.turn = turn
+        self._push(member, turn)
+
+    def _next_turn(self):
+        self._turns += 1
+        return self._turns
+
+    def _push(self, member, turn):
+        self._current[member] = turn
+        heapq.heappush(self._heap, (self._load(member), turn, member))
+
+    def _load(self, member):
+        return (member.active + 1) / (member.weight or 1) if self._weighted else member.active
+
+    def _weigh(self, weight, change):
+        count = self._weights.get(weight, 0) + change
+        if count:
+            self._weights[weight] = count
+        else:
+            del self._weights[weight]
+        weighted = len(self._weights) > 1
+        if weighted != self._weighted:
+            self._weighted = weighted
+            self._rebuild()
 
     def _rebuild(self):
-        self._heap = [(member.active, turn, member) for member, turn in self._current.items()]
+        self._heap = [(self._load(member), turn, member) for member, turn in self._current.items()]
         heapq.heapify(self._heap)

@@ -1,25 +1,50 @@
 """The policies that there are. Each chooses a member out of those that may be chosen, and has a file of its own.
 
-A policy is pure: no I/O; chance and clocks are passed in. It is a class with
+A policy is pure: no I/O; chance and clocks are passed in. It is a class, made with `start` (see `start`), with
 
 - `name` and `meaning`, for people
-- `update(members)`: who may be chosen (sorted, in stable order)
+- `add(member)`, `remove(member)`: who may be chosen
 - `choose(excluded, key)`: the next member that is not in `excluded`, or None; `key` is the client's IP, or None
-- `recount(member)`: the member's `active` has changed
+- `recount(member)`: the member's `active` has changed, if it may be chosen
+- `reweigh(member, former)`: its `weight` has changed
 
-To add one: its file, and its class in POLICIES.
+Of a member they use `order` (its place among members, which no other has), `active`, `weight` and what they say
+themselves. To add one: its file, and its class in POLICIES.
 """
 from __future__ import absolute_import, division, print_function
 
 from .least_connections import LeastConnections
+from .limits import Limited
 from .round_robin import RoundRobin
+from .source import Source
+from .start import number_in, start_of
+from .tiers import Tiers
 
-POLICIES = (RoundRobin, LeastConnections)
+POLICIES = (RoundRobin, LeastConnections, Source)
 
 NAMES = tuple(policy.name for policy in POLICIES)
-MEANING = 'balancing policy: %s' % ' or '.join(NAMES)
+MEANING = 'balancing policy: ' + '; '.join('%s (%s)' % (policy.name, policy.meaning) for policy in POLICIES)
 
 
-def policy_named(name, random):
-    """A new policy. `random` gives a number of at least 0 and below 1."""
-    return dict((policy.name, policy) for policy in POLICIES)[name](random)
+def policy_named(name, start):
+    """A new policy, for one tier and without limits."""
+    return dict((policy.name, policy) for policy in POLICIES)[name](start)
+
+
+def policy_of(settings, host, random, clock, hear):
+    """The policy that `settings` ask for. `host` is the name of this host, `random` gives a number of at least 0 and below
+    1, `clock` seconds. `hear(event, subject)` is told 'room', Member, and 'tier', number or None."""
+    start = _start(settings, host, random)
+    limited = any(server.options and server.options.max for server in settings.backends + settings.ring_domains)
+
+    def make():
+        policy = policy_named(settings.mode, start)
+        return Limited(policy, lambda member: hear('room', member)) if limited else policy
+    return Tiers(make, random, clock, settings.spill, settings.tier_return, lambda tier: hear('tier', tier))
+
+
+def _start(settings, host, random):
+    number = settings.instance
+    if number is None and not settings.reuse_port:         # instances that share a host share its name
+        number = number_in(host)
+    return random if number in (None, 'off') else start_of(number)

@@ -1,50 +1,98 @@
-"""Each member in turn."""
+"""Each member in turn, and as often as its weight says."""
 from __future__ import absolute_import, division, print_function
 
-import bisect
+from .credits import Credits
+from .places import Places
 
 
 class RoundRobin(object):
-    """Remembers the place in the order of the member that was chosen last, and goes on behind it: the turn stays even
-    while members come and go, also that one itself. The place moves with the member's first address when look-ups give
-    members other names, and so another order.
+    """Each member in turn.
 
-    It begins at random, for a thousand sidecars must not all begin with the same server; and anew at each change until
-    somebody has been chosen, for the names that come after the addresses would put all of them back to the first one.
+    The turn is kept as a place in the order and not as an index: it stays even while members come and go, and one that
+    flaps waits for its turn like all others. It is the place of an *address*, so that a server which is given a name, or
+    is joined with another, does not move the turn.
+
+    `start` gives a number of at least 0 and below 1: where in the order the first session goes. It is asked again after
+    each change until there was a session, for a thousand sidecars must not all begin with the same server, and names are
+    learnt later.
+
+    With weights that differ the turn is that of Credits.
     """
 
     name = 'round-robin'
-    meaning = 'each server in turn'
+    meaning = 'each server in turn, as often as its weight says'
 
-    def __init__(self, random):
-        self._random = random
-        self._members = []
-        self._orders = []
-        self._last = None         # the order of the member chosen last...
-        self._address = None      # ...and one of its addresses
-        self._next = 0
+    def __init__(self, start):
+        self._start = start
+        self._places = Places()
+        self._members = self._places.members
+        self._last = -1             # index of the member that was chosen last...
+        self._turn = None           # ...and that member
+        self._changed = True        # `_last` has to be found anew
+        self._weights = {}          # weight -> how many members have it
+        self._credits = None        # while weights differ
 
-    def update(self, members):
-        self._members = list(members)
-        self._orders = [member.order for member in members]
-        if self._address is None:
-            self._next = int(self._random() * len(members))
-            return
-        member = self._address.member
-        if not member.departing and member.order is not None:
-            self._last = member.order
-        self._next = bisect.bisect_right(self._orders, self._last)
+    def add(self, member):
+        self._places.add(member)
+        self._changed = True
+        self._weigh(member.weight, 1)
+        if self._credits:
+            self._credits.add(member)
+
+    def remove(self, member):
+        self._places.remove(member)
+        self._changed = True
+        self._weigh(member.weight, -1)
+        if self._credits:
+            self._credits.remove(member)
+        if not self._members:
+            self._turn = None
+
+    def recount(self, member):
+        """Nothing depends on how many sessions a member has."""
+
+    def reweigh(self, member, former):
+        """The member's weight was `former`."""
+        self._weigh(member.weight, 1)
+        self._weigh(former, -1)
+        if self._credits:
+            self._credits.reweigh(member, former)
+
+    def _weigh(self, weight, change):
+        count = self._weights.get(weight, 0) + change
+        if count:
+            self._weights[weight] = count
+        else:
+            del self._weights[weight]
+        if len(self._weights) < 2:
+            self._credits = None
 
     def choose(self, excluded, key=None):
-        members = self._members
+        if self._changed:
+            self._find_turn()
+        if self._credits:
+            member = self._credits.choose(excluded)
+            self._turn = member or self._turn
+            return member
+        members, last = self._members, self._last
         for _ in members:
-            position = self._next if self._next < len(members) else 0
-            self._next = position + 1
-            member = members[position]
+            last += 1
+            if last >= len(members):
+                last = 0
+            member = members[last]
             if member not in excluded:
-                self._last, self._address = member.order, member.addresses[0]
+                self._last = last
+                self._turn = member
                 return member
         return None
 
-    def recount(self, member):
-        pass
+    def _find_turn(self):
+        self._changed = False
+        if self._turn is not None:
+            self._last = self._places.last_up_to(self._turn.place)
+        else:
+            self._last = int(self._start() * len(self._members)) - 1
+        if len(self._weights) > 1 and not self._credits:
+            self._credits = Credits(self._members)
+            if self._turn is None:
+                self._credits.skip(self._start())

@@ -7,13 +7,15 @@ The state of an address is the first of these that holds:
 | `draining`  | a person, a check that says so, weight 0          | no                                       | weight 0    |
 | `down`      | `check_fall` failures in a row                    | no                                       | yes         |
 | `standby`   | a check for a role: alive, and not what is wanted | no                                       | never       |
-| `unchecked` | no result of a check yet                          | at the start, and while nobody is up;    | with a role |
+| `unchecked` | no result of a check yet                          | at the start, and while nobody is up;    | -           |
 |             |                                                   | with a check for a role never            | never       |
 | `up`        | else                                              | yes                                      | -           |
 
 Nobody is taken in last resort where a check is for a role: a write must not reach a replica for want of the primary.
 """
 from __future__ import absolute_import, division, print_function
+
+from operator import attrgetter
 
 from ..net.blame import HOST, SERVER
 from ..net.endpoints import Endpoint
@@ -63,14 +65,15 @@ class Verdict(object):
 class Address(object):
     """One IP and port of a member: what is known of its health, and what it has carried.
 
-    `up`: nothing holds it down; `eligible`: it takes new sessions; `state` is a word of the table above. `since` is the
+    `up`: nothing holds it down; `state` is a word of the table above. `since` is the
     time (of the pool's clock, in seconds) of the last change of `state`. `active`, `total`, `failed` count sessions and
     failed attempts, `sent` and `received` the bytes to and from the server in *ended* sessions. The counts live here and
     not in the member because addresses keep their identity when look-ups regroup them.
     """
 
-    __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'up', 'eligible',
-                 'state', 'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'role', 'found', 'last_error',
+    __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'up', 'state',
+                 'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'came_up', 'damping', 'role',
+                 'found', 'last_error',
                  'last_error_at', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
                  'received')
 
@@ -84,13 +87,14 @@ class Address(object):
         self.connects = Verdict()
         self.probes = Verdict()
         self.up = True            # until shown otherwise: a sidecar serves from its first moment
-        self.eligible = True
         self.state = UP
         self.since = now
         self.streak = 0           # results in a row that contradict `up`
         self.changes = 0
         self.is_newcomer = False  # it came while others were up, and has not been checked yet
         self.is_drained = False   # by a person
+        self.came_up = None       # when, after it had been down
+        self.damping = 1          # so many times `check_rise` successes bring it up, see `flapping`
         self.role = None          # what a check says it is: a word
         self.found = None         # the state that the last check that passed has told: UP, STANDBY or DRAINING
         self.last_error = None
@@ -115,9 +119,13 @@ class Member(object):
     """One server: its addresses, and the number of sessions that they carry together.
 
     `departing` members have left every source. They take nothing new and are forgotten when their last session ends.
+    `weight` is the one in force, `tier` and `limit` (or None) are as its options say. `standing` says how it is taken (see
+    `choosing`): `usable` are the addresses that are taken so and are of the preferred family, `spare` those of the other
+    one, `rest` those that are taken when nothing else is left. `turn` is the policy's.
     """
 
-    __slots__ = ('name', 'order', 'addresses', 'active', 'departing', 'options')
+    __slots__ = ('name', 'order', 'addresses', 'options', 'weight', 'tier', 'limit', 'active', 'departing', 'standing',
+                 'usable', 'spare', 'rest', 'turn', '_next')
 
     def __init__(self, name, addresses, order=None, options=None):
         self.name = name
@@ -125,17 +133,28 @@ class Member(object):
         self.addresses = addresses
         self.active = 0
         self.departing = False
-        self.options = options    # merging.Options, or None where none were written
+        self.standing = None
+        self.usable = self.spare = self.rest = ()
+        self.turn = None
+        self._next = 0
+        self.take_options(options)
+
+    def take_options(self, options):
+        """merging.Options, or None where none were written."""
+        self.options = options
+        self.weight = self.full_weight
+        self.tier = options and options.tier or 1
+        self.limit = options and options.max or None
+
+    @property
+    def full_weight(self):
+        """As it is written, whatever is in force."""
+        return 1 if self.options is None or self.options.weight is None else self.options.weight
 
     @property
     def up(self):
         """Does nothing hold one of its addresses down?"""
         return any(address.up for address in self.addresses)
-
-    @property
-    def eligible(self):
-        """May it get new sessions?"""
-        return any(address.eligible for address in self.addresses)
 
     @property
     def state(self):
@@ -144,25 +163,36 @@ class Member(object):
         states = [address.state for address in self.addresses]
         return min(states, key=BEST_FIRST.index) if states else DOWN
 
-    def best_address(self, tried=(), in_last_resort=False):
-        """The address to connect to: one that is eligible and not in `tried`, of the first such one's family, with the
-        fewest sessions; None where there is none. `in_last_resort` any that is not in `tried` will do.
+    @property
+    def text(self):
+        """What hashes take it by: name:port, or the address of a member without a name."""
+        return '%s:%d' % (self.name, self.addresses[0].port) if self.order and self.order[0] else self.name
 
-        The order is that of `Pool.update`: IPv4 before IPv6. Sessions are spread over the addresses of that family, so
-        that two servers that were taken for one cost weight, and no server.
+    @property
+    def place(self):
+        """Where it stands in the order of members now that its addresses may be another member's."""
+        return self.addresses[0].member.order if self.addresses else self.order
+
+    def best_address(self, tried=()):
+        """The address to connect to: a usable one, or else a spare one, that is not in `tried`; or None.
+
+        Sessions go round, to the one with the fewest: where several servers were taken for one, that costs weight and no
+        server.
         """
-        best = None
-        for address in self.addresses:
-            if address.eligible and address not in tried:
-                if best is None:
-                    best = address
-                elif address.family == best.family and (address.active, address.total) < (best.active, best.total):
-                    best = address
-        if best is None and in_last_resort:
-            for address in self.addresses:
-                if address not in tried:
-                    return address
-        return best
+        usable = self.usable
+        if len(usable) == 1 and not tried:
+            return usable[0]
+        left = [address for address in usable if address not in tried]
+        if not left:
+            left = [address for address in self.spare if address not in tried]
+        if not left:
+            return None
+        first = self._next % len(left)
+        self._next += 1
+        return min(left[first:] + left[:first], key=attrgetter('active'))
+
+    def __lt__(self, other):
+        return self.order < other.order
 
     def __repr__(self):
         return '<Member %s %s active=%d %r>' % (self.name, self.state, self.active, self.addresses)
@@ -171,17 +201,17 @@ class Member(object):
 class Tried(object):
     """The addresses that have failed one client. Adding one and asking costs the same however many there are.
 
-    `last` is the latest, `exhausted` the members with no eligible address left, `error` the last error that was this
-    host's own.
+    `last` is the latest, `exhausted` the members with no usable address left, `error` the last error that was this host's
+    own, `leftovers` what the pool takes when all usable ones have been tried.
     """
 
-    __slots__ = ('last', 'exhausted', 'error', 'position', '_addresses')
+    __slots__ = ('last', 'exhausted', 'error', 'leftovers', '_addresses')
 
     def __init__(self, addresses=()):
         self.last = None
         self.exhausted = set()
         self.error = None
-        self.position = 0             # how far the pool has come with those that are not eligible
+        self.leftovers = None
         self._addresses = set()
         for address in addresses:
             self.add(address)
@@ -195,9 +225,8 @@ class Tried(object):
     def add(self, address):
         self.last = address
         self._addresses.add(address)
-        member = address.member
-        if all(other in self._addresses for other in member.addresses if other.eligible):
-            self.exhausted.add(member)
+        if address.member.best_address(self) is None:
+            self.exhausted.add(address.member)
 
 
 class Lease(object):

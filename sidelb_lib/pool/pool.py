@@ -1,15 +1,21 @@
 """The pool: which servers there are, how they do, and who of them takes the next session.
 
-The pool is the only mutable state that sessions share. Nothing in here does I/O or yields to another greenlet, so each
-method is one atomic step: two sessions never choose on the same stale count.
+The pool is the only mutable state that sessions share. Nothing in here does I/O or, but for `update` between its slices,
+yields to another greenlet, so each method is one atomic step: two sessions never choose on the same stale count.
 """
 from __future__ import absolute_import, division, print_function
 
-from ..errors import ALL_TRIED, NOBODY_ELIGIBLE, NOBODY_KNOWN, NobodyReachable
+from collections import OrderedDict
+
+from ..errors import ALL_FULL, ALL_TRIED, NOBODY_ELIGIBLE, NOBODY_KNOWN, NobodyReachable
 from ..hub import never_waits
+from ..policies.places import Places
+from .choosing import LAST_RESORT, Choosing
+from .flapping import damped, note_turn
 from .members import DOWN, DRAINING, STANDBY, UNCHECKED, UP, Address, Lease, Member, Tried
 from .memory import Memory
-from .merging import Group, merge_groups
+from .merging import SLICE, Group, merge_groups
+from .slow_start import SlowStart
 
 
 class Pool(object):
@@ -24,16 +30,19 @@ class Pool(object):
     - `'down'`, Address: it went down; `'up'`, Address: it came up;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'filled'`, Pool: there are members again after there were none;
-    - `'available'`, Pool: new sessions find a server again after there was none.
+    - `'available'`, Pool: new sessions find a server again after there was none;
+    - `'room'`, Member: it was full, and is not any more (see `hear`).
 
-    An observer must neither block nor change the pool.
+    An observer must neither block nor change the pool. `pause()` is called between the slices of an update: four thousand
+    servers take a while.
     """
 
-    def __init__(self, policy, log, clock, settings):
+    def __init__(self, policy, log, clock, settings, pause=None):
         self.observers = []
-        self.members = []            # known to some source, in stable order
-        self.departing = []          # known to none any more, still with sessions
+        self._places = Places()
+        self.members = self._places.members      # known to some source, in stable order
         self._policy = policy
+        self._pause = pause
         self._log = log
         self._clock = clock
         self._fall = settings.check_fall
@@ -42,17 +51,28 @@ class Pool(object):
         self._wants_role = bool(settings.check.role)
         self._addresses = {}         # (host, port) -> Address, of `members` alone
         self._sources = {}           # source -> its last groups
+        self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
-        self._in_last_resort = False
-        self._available = False
+        self._choosing = Choosing(policy, log, self._wants_role)
+        self._slow_start = None
+        if settings.slow_start:
+            self._slow_start = SlowStart(settings.slow_start, clock, self._choosing.reweigh)
+        self._others_served = False  # did others serve before the update that is under way?
+        self._outdated = False       # a source has news that are not taken in yet
+        self._updating = False
 
     def __repr__(self):
         return '<Pool %r departing=%r>' % (self.members, self.departing)
 
     @property
+    def departing(self):
+        """Members known to no source any more, still with sessions."""
+        return list(self._leaving.values())
+
+    @property
     def healthy(self):
         """Is there a member that may get new sessions, and not for want of a better one?"""
-        return any(member.eligible for member in self.members)
+        return self._choosing.level > LAST_RESORT
 
     @never_waits
     def addresses(self):
@@ -61,93 +81,175 @@ class Pool(object):
 
     # --- which members there are ------------------------------------------------------------------------------------
 
-    @never_waits
     def update(self, source, groups):
         """Take the new answer of `source`: a list of merging.Group, each one member as that source sees it.
 
-        Mark and sweep: addresses that stay keep their identity, health and sessions; those that no source has any more
-        depart. One that returns within minutes is as it left.
+        Addresses that stay keep their identity, health and sessions; those that no source has any more depart. One that
+        returns within minutes is as it left. What changes is changed one member after another, with pauses, and what
+        comes meanwhile from another source is taken in by the update that is under way.
         """
         groups = [Group(*group) for group in groups]
         if self._sources.get(source) == groups:
             return
         self._sources[source] = groups
-        was_empty = not self.members
+        self._outdated = True
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            while self._outdated:
+                self._outdated = False
+                self._apply(merge_groups([group for answer in self._sources.values() for group in answer], self._pause))
+        finally:
+            self._updating = False
+
+    def _apply(self, merged):
+        """Make the members those of the merged groups."""
+        was_empty, was_healthy = not self.members, self.healthy
         others_are_up = any(address.state == UP for address in self._addresses.values())
-        merged = merge_groups([group for answer in self._sources.values() for group in answer])
-        known, added = self._addresses, []
-        self._addresses = {}
-        for group in merged:
-            for endpoint in group.endpoints:
-                address = known.pop(endpoint, None)
-                if address is None:
-                    address = self._returned(endpoint) or self._new_address(endpoint, others_are_up)
-                    added.append(address)
-                self._addresses[endpoint] = address
-        self._depart(known.values())
-        self.members = [self._member(group) for group in merged]
-        became_available = self._tell_policy()
-        for address in added:
-            self._notify('added', address)
-        for address in known.values():
-            self._notify('removed', address)
+        self._others_served = others_are_up
+        wanted = set()
+        for group in self._in_slices(merged):
+            wanted.update(group.endpoints)
+            self._take_in(group, others_are_up)
+        left = [address for endpoint, address in self._addresses.items() if endpoint not in wanted]
+        for address in self._in_slices(left):
+            self._depart(address)
         if was_empty and self.members:
             self._notify('filled', self)
-        if became_available:
-            self._notify('available', self)
+        self._note_health(was_healthy)
+
+    def _in_slices(self, items):
+        for number, item in enumerate(items):
+            if self._pause and number % SLICE == SLICE - 1:
+                self._pause()
+            yield item
+
+    def _take_in(self, group, others_are_up):
+        """Have a member for a merged group; an existing one is kept when nothing of it changes."""
+        addresses, added = [], []
+        for endpoint in group.endpoints:
+            address = self._addresses.get(endpoint)
+            if address is None:
+                address = self._returned(endpoint) or self._new_address(endpoint, others_are_up)
+                self._addresses[endpoint] = address
+                added.append(address)
+            addresses.append(address)
+        name, member = group.name or str(addresses[0]), addresses[0].member
+        if added or member.name != name or member.addresses != addresses:
+            self._form(Member(name, addresses, group.order, group.options))
+        elif member.options != group.options:
+            self._choosing.drop(member)
+            member.take_options(group.options)
+            self._review(member)
+        for address in added:
+            self._notify('added', address)
 
     def _new_address(self, endpoint, others_are_up):
         address = Address(endpoint[0], endpoint[1], self._clock())
-        if self._is_checked:
-            address.state = UNCHECKED
-            address.is_newcomer = others_are_up
+        address.is_newcomer = self._is_checked and others_are_up
         return address
 
     def _returned(self, endpoint):
         """The address that is departing, or has left a while ago, and is back in a source; or None."""
-        for member in self.departing:
-            for address in member.addresses:
-                if address.endpoint == endpoint:
-                    member.addresses.remove(address)
-                    member.active -= address.active
-                    self._forget_if_idle(member)
-                    return address
-        return self._memory.recall(endpoint)
+        member = self._leaving.pop(endpoint, None)
+        return member.addresses[0] if member else self._memory.recall(endpoint)
 
-    def _depart(self, addresses):
-        """Move addresses that no source has any more out of their members, into departing ones, which are kept while
-        they have sessions."""
-        for address in addresses:
-            left = address.member
-            self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
-            address.member = member = Member(left.name, [address])
-            member.active = address.active
-            member.departing = True
-            if address.active:
-                self.departing.append(member)
-            elif address.state == DOWN:
-                self._memory.keep(address)
+    def _form(self, member):
+        """A new member, out of new addresses and of those of others."""
+        formers = []
+        for address in member.addresses:
+            former, address.member = address.member, member
+            if former and not former.departing and former not in formers:
+                formers.append(former)
+        member.active = sum(address.active for address in member.addresses)
+        turns = [former.turn for former in formers if former.turn is not None]
+        member.turn = min(turns) if turns else None
+        self._log_formed(member, [former.name for former in formers])
+        self._places.add(member)
+        if self._slow_start:
+            self._slow_start.inherit(member, formers)
+        self._review(member)
+        if self._slow_start and not formers and self._others_served:
+            self._slow_start.begin(member)
+        for former in formers:
+            self._shrink(former)
 
-    def _member(self, group):
-        """The member for a merged group; an existing object is kept when nothing of it changes."""
-        addresses = [self._addresses[endpoint] for endpoint in group.endpoints]
-        name = group.name or str(addresses[0])
-        former = addresses[0].member
-        if former and not former.departing and former.name == name and former.addresses == addresses and (
-                former.options == group.options):
-            return former
-        member = Member(name, addresses, group.order, group.options)
-        member.active = sum(address.active for address in addresses)
-        for address in addresses:
-            address.member = member
+    def _log_formed(self, member, formers):
+        texts = ', '.join(map(str, member.addresses))
+        if formers:
+            self._log.info('member_changed', 'member {member}: {addresses} (before: {former})', member=member.name,
+                           addresses=texts, former=', '.join(formers))
+        else:
+            self._log.info('member_added', 'member {member}: {addresses}', member=member.name, addresses=texts)
+
+    def _shrink(self, member):
+        """Addresses of the member are another's now; without any it is none any more."""
+        left = [address for address in member.addresses if address.member is member]
+        if left:
+            member.addresses = left
+            member.active = sum(address.active for address in left)
+            self._review(member)
+        else:
+            self._choosing.drop(member)
+            self._places.remove(member)
+
+    def _depart(self, address):
+        """Move an address that no source has any more out of its member into a departing one, which is kept while it has
+        sessions."""
+        left = address.member
+        del self._addresses[address.endpoint]
+        address.member = member = Member(left.name, [address], left.order)
+        member.active = address.active
+        member.departing = True
+        self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
+        self._shrink(left)
+        if address.active:
+            self._leaving[address.endpoint] = member
+        else:
+            self._remember(address)
+        self._notify('removed', address)
+
+    def _remember(self, address):
+        if address.state == DOWN:
+            self._memory.keep(address)
+
+    def _review(self, member):
+        """Draw the conclusions from what has changed of a member or its addresses."""
+        for address in member.addresses:
             address.state = self._state_of(address)
-        self._log.info('member_added', 'member {member}: {addresses}', member=name,
-                       addresses=', '.join(map(str, addresses)))
-        return member
+        self._choosing.review(member)
 
-    def _forget_if_idle(self, member):
-        if not member.active and member in self.departing:
-            self.departing.remove(member)
+    def _note_health(self, was_healthy):
+        if self.healthy and not was_healthy:
+            self._notify('available', self)
+
+    def tick(self):
+        """To be called once a second where `slow_start` is set."""
+        self._slow_start.tick()
+
+    def drain(self, member, is_drained=True):
+        """A person wants that a member takes no new sessions; its sessions stay. Or the contrary."""
+        for address in member.addresses:
+            address.is_drained = is_drained
+            self._settle(address)
+
+    def hear(self, event, subject):
+        """The policy's news: 'room', Member: it was full, and is not any more; 'tier', number: the first one that has
+        somebody, or None."""
+        if event == 'tier':
+            if subject is not None:
+                self._log_tier(subject)
+        else:
+            self._notify(event, subject)
+
+    def _log_tier(self, tier):
+        known = [member for member in self.members if member.tier == tier]
+        told = dict(tier=tier, up=sum(member.up for member in known), known=len(known))
+        if any(member.tier < tier for member in self.members):
+            self._log.warning('tier_changed', 'new sessions go to tier {tier}: {up} of {known} servers up', **told)
+        else:
+            self._log.info('tier_changed', 'new sessions go to tier {tier}: {up} of {known} servers up', **told)
 
     # --- who takes the next session ---------------------------------------------------------------------------------
 
@@ -163,7 +265,7 @@ class Pool(object):
         """
         if not tried:
             member = self._policy.choose((), key)
-            address = member and member.best_address((), self._in_last_resort)
+            address = member and member.best_address()
         else:
             address = self._next_address(tried, key)
         if address is None:
@@ -174,31 +276,17 @@ class Pool(object):
 
     def _next_address(self, tried, key):
         member = tried.last.member
-        if not member.departing:
-            sibling = member.best_address(tried, self._in_last_resort)
-            if sibling:
-                return sibling
+        address = None if member.departing else member.best_address(tried)
+        if address and member.standing == self._choosing.level:
+            return address
         member = self._policy.choose(tried.exhausted, key)
         while member is not None:
-            address = member.best_address(tried, self._in_last_resort)
+            address = member.best_address(tried)
             if address:
                 return address
-            tried.exhausted.add(member)
+            tried.exhausted.add(member)          # its addresses have changed meanwhile
             member = self._policy.choose(tried.exhausted, key)
-        return self._any_that_is_left(tried)
-
-    def _any_that_is_left(self, tried):
-        while tried.position < len(self.members):
-            member = self.members[tried.position]
-            address = self._takes_last_resort(member) and member.best_address(tried, True)
-            if address:
-                return address
-            tried.position += 1
-        return None
-
-    def _takes_last_resort(self, member):
-        """May it be tried when nobody is eligible? Not where a check is for a role, nor what a person has drained."""
-        return not self._wants_role and not any(address.is_drained for address in member.addresses)
+        return self._choosing.leftover(tried)
 
     def tried(self, *addresses):
         """What to hand to `take` that it must not choose these addresses."""
@@ -208,7 +296,9 @@ class Pool(object):
         if tried:
             text = 'every server has been tried'
             return NobodyReachable(ALL_TRIED, '%s: %s' % (text, tried.error) if tried.error else text)
-        return NobodyReachable(NOBODY_ELIGIBLE if self.members else NOBODY_KNOWN)
+        if not self.members:
+            return NobodyReachable(NOBODY_KNOWN)
+        return NobodyReachable(ALL_FULL if self._choosing.lacks_room() else NOBODY_ELIGIBLE)
 
     @never_waits
     def release(self, address):
@@ -216,31 +306,11 @@ class Pool(object):
         member = address.member
         address.active -= 1
         member.active -= 1
-        if member.departing:
-            self._forget_if_idle(member)
-        else:
+        if not member.departing:
             self._policy.recount(member)
-
-    def _tell_policy(self):
-        """Give the policy the members that may be chosen; when there is none, all that may be as a last resort. Returns
-        whether somebody may be chosen again."""
-        anyone_up = any(address.state == UP for address in self._addresses.values())
-        for address in self._addresses.values():
-            address.eligible = address.state == UP or address.state == UNCHECKED and not self._wants_role and not (
-                address.is_newcomer and anyone_up)
-        eligible = [member for member in self.members if member.eligible]
-        choosable = eligible or [member for member in self.members if self._takes_last_resort(member)]
-        self._note_last_resort(bool(choosable) and not eligible, len(eligible))
-        self._policy.update(choosable)
-        was_available, self._available = self._available, bool(eligible)
-        return self._available and not was_available
-
-    def _note_last_resort(self, now, eligible):
-        before, self._in_last_resort = self._in_last_resort, now
-        if now and not before:
-            self._log.warning('last_resort', 'no server is up: trying all {count} known ones', count=len(self.members))
-        elif before and not now:
-            self._log.info('last_resort_over', '{count} of {known} servers up', count=eligible, known=len(self.members))
+        elif not member.active:
+            self._leaving.pop(address.endpoint, None)
+            self._remember(address)
 
     # --- how they do ------------------------------------------------------------------------------------------------
 
@@ -248,7 +318,7 @@ class Pool(object):
     def report_success(self, address):
         """A client's connect to `address` succeeded, or a UDP server replied."""
         if self._knows(address):
-            address.connects.succeeded(self._clock(), self._rise)
+            address.connects.succeeded(self._clock(), damped(self._rise, address))
             self._settle(address)
 
     @never_waits
@@ -278,9 +348,10 @@ class Pool(object):
             address.probes.failed(began, 1 if is_first else self._fall)
         else:
             address.found, address.role = result.state, result.role
-            address.probes.succeeded(now, self._rise)
+            rise = damped(self._rise, address)
+            address.probes.succeeded(now, rise)
             if address.connects.is_down:           # it gets no clients that could show the contrary
-                address.connects.succeeded(now, self._rise)
+                address.connects.succeeded(now, rise)
         self._settle(address)
         if result.state == DOWN:
             self._notify('failed', address)
@@ -300,7 +371,7 @@ class Pool(object):
 
     def _state_of(self, address):
         """A word of the table in `members`."""
-        if address.is_drained or address.found == DRAINING or _weight_of(address.member) == 0:
+        if address.is_drained or address.found == DRAINING or address.member.full_weight == 0:
             return DRAINING
         if address.connects.is_down or address.probes.is_down:
             return DOWN
@@ -311,20 +382,21 @@ class Pool(object):
     def _settle(self, address):
         """Draw the conclusions from what was reported: the one place where a state changes, is counted and logged."""
         address.streak = max(address.connects.streak, address.probes.streak)
-        former, address.state = address.state, self._state_of(address)
-        was_up, address.up = address.up, not (address.connects.is_down or address.probes.is_down)
-        if address.state == former and address.up == was_up:
+        former, was_up, was_healthy = address.state, address.up, self.healthy
+        address.up = not (address.connects.is_down or address.probes.is_down)
+        if self._state_of(address) == former and address.up == was_up:
             return
         address.since = self._clock()
         address.is_newcomer = False
+        self._review(address.member)
         if address.up != was_up:
             address.changes += 1
+            note_turn(address, address.since)
+            if self._slow_start and address.up and [one for one in address.member.addresses if one.up] == [address]:
+                self._slow_start.begin(address.member)
             self._log_turn(address)
-        became_available = self._tell_policy()
-        if address.up != was_up:
             self._notify('up' if address.up else 'down', address)
-        if became_available:
-            self._notify('available', self)
+        self._note_health(was_healthy)
         if address.state == STANDBY and former == UP:
             self._notify('demoted', address)
 
@@ -343,7 +415,3 @@ class Pool(object):
     def _notify(self, event, subject):
         for observer in self.observers:
             observer(event, subject)
-
-
-def _weight_of(member):
-    return member.options.weight if member.options else None

@@ -156,7 +156,7 @@ def test_notes_name_the_service(load):
 # --- mistakes ---
 
 @pytest.mark.parametrize('text, mistake', [
-    ('mode = fastest', '4: mode = fastest: choose round-robin or least-connections'),
+    ('mode = fastest', '4: mode = fastest: choose round-robin, least-connections or source'),
     ('mod = x', '4: mod = : no such setting: did you mean mode =?'),
     ('mod%\\x = x', '4: mod%\\x = : no such setting: did you mean mode =?'),
     ('colour = red', '4: colour = : no such setting: sidelb --help lists all'),

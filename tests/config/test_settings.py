@@ -393,7 +393,7 @@ def test_a_name_that_is_not_ascii():
     ('ring_domain=db.example.com', 'the port is missing: write db.example.com:PORT'),
     ('ring_domain=10.0.0.1:1', 'that is an address, no domain: use backends=10.0.0.1:1'),
     ('ring_domain=[::2]:1', 'use backends=[::2]:1'),
-    ('mode=fastest', 'choose round-robin or least-connections'),
+    ('mode=fastest', 'choose round-robin, least-connections or source'),
     ('proto=sctp', 'choose tcp or udp'),
     ('group=dns', 'choose confirmed, ptr or off'),
     ('resolver=dns.example.com', 'a resolver is an IP address'),

@@ -139,7 +139,7 @@ def test_liveness_and_startup_without_any_name_to_look_up():
 def test_readiness_follows_the_servers():
     with servers_on(['127.0.0.1', '127.0.0.2']) as (one, two):
         with sidelb_with_http(one, two, 'check_interval=100ms', 'check_timeout=1s') as sidelb:
-            assert get(sidelb.http, '/readiness').text == 'ready: 2 of 2 servers up\n'
+            wait_for_answer(sidelb, '/readiness', 200, 'ready: 2 of 2 servers up')
             one.die()
             wait_for_answer(sidelb, '/readiness', 200, 'ready: 1 of 2 servers up')
             two.die()

@@ -1,0 +1,124 @@
+"""Who may be taken: what the policy is told of members, and what comes when it has nobody left."""
+from __future__ import absolute_import, division, print_function
+
+import itertools
+
+from .members import DRAINING, STANDBY, UNCHECKED
+
+#: How an address is taken, the larger the better; a member as its best address. The policy has those of the best
+#: standing that there is.
+TAKEN, NEWCOMER, LAST_RESORT, NEVER = 3, 2, 1, 0
+
+
+def standing_of(address, weightless, by_role):
+    """How an address is taken. `weightless`: its member has weight 0; `by_role`: a check asks for a role."""
+    if address.is_drained or address.found in (DRAINING, STANDBY):
+        return NEVER
+    if not address.up or weightless:
+        return NEVER if by_role else LAST_RESORT
+    if address.state == UNCHECKED:
+        return NEVER if by_role else NEWCOMER if address.is_newcomer else TAKEN
+    return TAKEN
+
+
+class Choosing(object):
+    """Keeps the policy's members those of the best standing. A change costs the same however many there are, but for the
+    moment when that standing changes."""
+
+    def __init__(self, policy, log, by_role):
+        self.level = NEVER           # the best standing that there is
+        self._policy = policy
+        self._log = log
+        self._by_role = by_role
+        self._members = dict((standing, set()) for standing in (TAKEN, NEWCOMER, LAST_RESORT, NEVER))
+        self._told = set()           # the members that the policy has
+        self._capacity = set()       # those that count as capacity of their tier
+        self._know = getattr(policy, 'know', None)
+
+    def review(self, member):
+        """Something of a member or its addresses has changed, or it is new."""
+        weightless = member.full_weight == 0
+        standings = [standing_of(address, weightless, self._by_role) for address in member.addresses]
+        best = max(standings)
+        taken = [address for address, standing in zip(member.addresses, standings) if standing == best > NEVER]
+        member.usable = [address for address in taken if address.family == taken[0].family]
+        member.spare = [address for address in taken if address.family != taken[0].family]
+        member.rest = [address for address, standing in zip(member.addresses, standings) if NEVER < standing < best]
+        if self._know:
+            self._count(member)
+        if best != member.standing:
+            self._move(member, member.standing, best)
+
+    def drop(self, member):
+        """The member is none any more."""
+        if self._know:
+            self._count(member, False)
+        if member.standing is not None:
+            self._move(member, member.standing, None)
+
+    def reweigh(self, member, weight):
+        former, member.weight = member.weight, weight
+        if former != weight and member in self._told:
+            self._policy.reweigh(member, former)
+
+    def _count(self, member, is_member=True):
+        counts = is_member and any(address.state not in (DRAINING, STANDBY) for address in member.addresses)
+        if counts != (member in self._capacity):
+            (self._capacity.add if counts else self._capacity.remove)(member)
+            self._know(member, 1 if counts else -1)
+
+    def _move(self, member, former, standing):
+        if former is not None:
+            self._members[former].remove(member)
+        if standing is not None:
+            self._members[standing].add(member)
+        member.standing = standing
+        level = [level for level in (TAKEN, NEWCOMER, LAST_RESORT, NEVER) if self._members[level] or not level][0]
+        if level == self.level:
+            changed = (member,)
+        else:
+            self._tell_level(level)
+            changed = sorted(self._members[level] | self._told)
+            self.level = level
+        wanted = self._members[level] if level else ()
+        for member in changed:               # first those that come: the policy begins anew when it has nobody
+            if member in wanted and member not in self._told:
+                self._told.add(member)
+                self._policy.add(member)
+        for member in changed:
+            if member not in wanted and member in self._told:
+                self._told.remove(member)
+                self._policy.remove(member)
+
+    def _tell_level(self, level):
+        known = sum(len(members) for members in self._members.values())
+        if level == LAST_RESORT:
+            self._log.warning('last_resort', 'no server is up: trying all {count} known ones',
+                              count=len(self._members[LAST_RESORT]))
+        elif self.level == LAST_RESORT:
+            self._log.info('last_resort_over', '{count} of {known} servers up', count=len(self._members[TAKEN]),
+                           known=known)
+
+    # --- what is left when the policy's members have been tried -----------------------------------------------------
+
+    def leftover(self, tried):
+        """An address that is taken when nothing better is left and that is not in `tried`, or None."""
+        if tried.leftovers is None:
+            tried.leftovers = self._leftovers()
+        for address in tried.leftovers:
+            if address not in tried and not address.member.departing:
+                return address
+        return None
+
+    def _leftovers(self):
+        for member in list(self._told):
+            for address in member.rest:
+                yield address
+        for standing in (NEWCOMER, LAST_RESORT):
+            for member in list(self._members[standing]) if standing < self.level else ():
+                for address in itertools.chain(member.usable, member.spare, member.rest):
+                    yield address
+
+    def lacks_room(self):
+        """Is there somebody who would be taken, but is full?"""
+        return any(member.limit is not None and member.active >= member.limit for member in self._told)

@@ -1,0 +1,41 @@
+"""A server that came up takes its share little by little: its weight rises from a tenth to the whole."""
+from __future__ import absolute_import, division, print_function
+
+LEAST = 0.1              # of the weight, at the beginning
+
+
+class SlowStart(object):
+    """`seconds` is how long the weight rises, `reweigh(member, weight)` puts one in force. `tick` is to be called once a
+    second."""
+
+    def __init__(self, seconds, clock, reweigh):
+        self._seconds = seconds
+        self._clock = clock
+        self._reweigh = reweigh
+        self._rising = {}            # member -> when it began
+
+    def begin(self, member):
+        self._rising[member] = self._clock()
+        self._reweigh(member, member.full_weight * LEAST)
+
+    def inherit(self, member, formers):
+        """`member` takes the place of others, which it may have been cold with."""
+        begun = [self._rising.pop(former) for former in formers if former in self._rising]
+        if begun and len(begun) == len(formers):
+            self._rising[member] = max(begun)
+            member.weight = member.full_weight * self._part(max(begun))
+
+    def tick(self):
+        for member, began in list(self._rising.items()):
+            part = self._part(began)
+            self._reweigh(member, member.full_weight * part if part < 1 else member.full_weight)
+            if part >= 1 or member.standing is None:
+                del self._rising[member]
+
+    def _part(self, began):
+        return part_of(self._clock() - began, self._seconds)
+
+
+def part_of(elapsed, seconds):
+    """The part of its weight that a server has `elapsed` seconds after it came up."""
+    return min(1.0, max(LEAST, elapsed / float(seconds)))

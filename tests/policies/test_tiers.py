@@ -1,0 +1,161 @@
+"""Tiers: who takes how much."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import random
+
+import pytest
+
+from sidelb_lib.policies.limits import Limited
+from sidelb_lib.policies.least_connections import LeastConnections
+from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.policies.tiers import Tiers, shares
+from .parts import chosen, members, release, take, tell
+
+TABLE = [
+    ('3/3 3/3', '100 0'), ('2/3 3/3', '93 7'), ('1/3 3/3', '46 54'), ('0/3 3/3', '0 100'), ('5/7 7/7', '100 0'),
+    ('1/2 2/2', '70 30'), ('1/4 1/4 4/4', '35 35 30'), ('1/4 1/4 1/5', '36 36 28'), ('0/3 0/3', '0 0'),
+    ('4/5 1/1', '100 0')]
+
+
+def numbers(text):
+    return [tuple(map(int, part.split('/'))) for part in text.split()]
+
+
+@pytest.mark.parametrize('healths, loads', TABLE)
+def test_shares_with_spill(healths, loads):
+    assert shares(numbers(healths), 1.4) == [int(load) for load in loads.split()]
+
+
+class Clock(object):
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def tiers(spill=0, tier_return=0, seed=1, policy=RoundRobin):
+    heard = []
+    one = Tiers(lambda: policy(lambda: 0.0), random.Random(seed).random, Clock(), spill, tier_return, heard.append)
+    one.heard = heard
+    return one
+
+
+def test_one_tier_alone_costs_nothing():
+    policy = tiers()
+    tell(policy, members('abc'))
+    assert isinstance(policy.choose.__self__, RoundRobin) and isinstance(policy.recount.__self__, RoundRobin)
+    assert chosen(policy, 4) == 'abca'
+
+
+def test_the_lowest_tier_that_is_up_takes_all():
+    policy = tiers()
+    everyone = members('abcd', tiers=(1, 1, 2, 2))
+    tell(policy, everyone)
+    assert chosen(policy, 4) == 'abab'
+    tell(policy, everyone[2:])
+    assert chosen(policy, 4) == 'cdcd'
+    tell(policy, everyone)
+    assert set(chosen(policy, 4)) == set('ab')
+    assert policy.heard == [2, 1]
+
+
+def test_after_a_failure_the_rest_of_the_tier_comes_first_and_then_the_next_one():
+    policy = tiers()
+    everyone = a, b, c = members('abc', tiers=(1, 1, 2))
+    tell(policy, everyone)
+    assert policy.choose([a]) is b and policy.choose([a, b]) is c and policy.choose(everyone) is None
+
+
+@pytest.mark.parametrize('healths, loads', [row for row in TABLE if row[1] != '0 0'])
+def test_sessions_are_drawn_as_the_table_says(healths, loads):
+    policy, counts = tiers(spill=1.4, seed=7), collections.Counter()
+    everyone, up = [], []
+    for number, (tier_up, known) in enumerate(numbers(healths)):
+        names = [chr(ord('a') + number) + str(each) for each in range(known)]
+        tier = members(names, tiers=[number + 1] * known)
+        everyone += tier
+        up += tier[:tier_up]
+    for member in everyone:
+        policy.know(member, 1)
+    tell(policy, up)
+    for _ in range(10000):
+        counts[policy.choose(()).tier] += 1
+    for number, load in enumerate(loads.split()):
+        assert abs(counts[number + 1] / 100.0 - int(load)) < 1.5
+
+
+def test_a_tier_that_returns_takes_its_sessions_little_by_little():
+    policy = tiers(tier_return=30, seed=3)
+    everyone = members('ab', tiers=(1, 2))
+    tell(policy, everyone)
+    assert chosen(policy, 10) == 10 * 'a'
+    tell(policy, everyone[1:])
+    tell(policy, everyone)
+    assert chosen(policy, 10) == 10 * 'b'
+    policy._clock.now += 15
+    assert abs(chosen(policy, 4000).count('a') / 4000.0 - 0.5) < 0.05
+    policy._clock.now += 15
+    assert chosen(policy, 50) == 50 * 'a'
+
+
+def test_a_tier_that_flaps_moves_few_sessions():
+    policy, moved, total = tiers(tier_return=30, seed=3), 0, 0
+    everyone = members('ab', tiers=(1, 2))
+    tell(policy, everyone)
+    chosen(policy, 1)
+    for _ in range(40):
+        tell(policy, everyone[1:])
+        policy._clock.now += 3
+        tell(policy, everyone)
+        for _ in range(30):
+            policy._clock.now += 0.1
+            moved += chosen(policy, 1) == 'a'
+            total += 1
+    assert moved < 0.2 * total
+
+
+def test_at_the_start_a_better_tier_takes_all_at_once():
+    policy = tiers(tier_return=30)
+    everyone = members('ab', tiers=(1, 2))
+    tell(policy, everyone[1:])
+    assert chosen(policy, 2) == 'bb'
+    tell(policy, everyone)
+    assert chosen(policy, 2) == 'aa'
+
+
+def test_least_connections_compares_inside_a_tier_alone():
+    policy = tiers(policy=LeastConnections)
+    tell(policy, members('abc', tiers=(1, 1, 2)))
+    assert ''.join(take(policy).name for _ in range(6)) == 'ababab'
+
+
+# --- most sessions of a server ---------------------------------------------------------------------------------------
+
+def test_a_full_member_is_passed_over_until_it_has_room():
+    room = []
+    policy = Limited(RoundRobin(lambda: 0.0), room.append)
+    a, b = everyone = members('ab', limit=2)
+    tell(policy, everyone)
+    assert ''.join(take(policy).name for _ in range(4)) == 'abab' and take(policy) is None
+    release(policy, b)
+    assert room == [b] and take(policy) is b and take(policy) is None
+
+
+def test_a_full_member_that_leaves_and_returns_is_full_still():
+    policy = Limited(RoundRobin(lambda: 0.0), lambda member: None)
+    a, b = everyone = members('ab', limit=1)
+    tell(policy, everyone)
+    take(policy), take(policy)
+    tell(policy, [b])
+    tell(policy, everyone)
+    assert take(policy) is None
+    release(policy, a)
+    assert take(policy) is a
+
+
+def test_when_a_tier_is_full_the_next_one_takes_over():
+    policy = Tiers(lambda: Limited(RoundRobin(lambda: 0.0), lambda member: None), random.random, Clock())
+    everyone = members('abc', tiers=(1, 2, 2), limit=2)
+    tell(policy, everyone)
+    assert ''.join(take(policy).name for _ in range(5)) == 'aabcb'
