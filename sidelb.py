@@ -29,6 +29,7 @@ except KeyboardInterrupt:
 USAGE = """\
 Usage:
   sidelb status [--json] [--watch] [--socket=PATH]...
+  sidelb doctor [--json] [--strict] [--within=SECONDS] [--config=FILE] [<setting>...]
   sidelb demo [--keep]
   sidelb --health-check-uds [--socket=PATH]
   sidelb [--check-config] [--config=FILE] [<setting>...]
@@ -41,6 +42,8 @@ Options:
   --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
   --json              Print the status as one JSON object a line.
   --watch             Print the status again every second.
+  --strict            Let the doctor's exit code be 1 for a note as well.
+  --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
   --keep              Let the demo run on and print where to connect.
   -h, --help          Print this and all settings.
   --version           Print the version.
@@ -62,7 +65,7 @@ listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the
 Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
 """
 
-COMMANDS = ('status', 'demo', '--health-check-uds')
+COMMANDS = ('status', 'doctor', 'demo', '--health-check-uds')
 INTERRUPTED = 130           # what a shell reports for SIGINT...
 PIPE_CLOSED = 141           # ...and for SIGPIPE
 
@@ -107,6 +110,8 @@ def run(arguments):
     if chosen['demo']:
         from sidelb_lib.demo import play as demo
         return demo.run(chosen['--keep'], sys.stdout)
+    if chosen['doctor']:
+        return examine(chosen)
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--config'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
@@ -129,6 +134,16 @@ def serve(arguments, path, only_check):
         return say(texts.describe(configuration))
     from sidelb_lib import process
     return process.run(configuration, os.environ)
+
+
+def examine(chosen):
+    """Serve nothing, and tell what is right and wrong."""
+    within = chosen['--within']
+    if not (within.isdigit() and 1 <= int(within) <= 60):
+        raise UsageError('--within=%s: write whole seconds, 1 to 60' % printable(within))
+    configuration = configure(chosen['<setting>'], chosen['--config'])
+    from sidelb_lib.doctor import run
+    return run.run(configuration, os.environ, sys.stdout, chosen['--json'], chosen['--strict'], float(within))
 
 
 def configure(arguments, path):

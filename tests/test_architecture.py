@@ -30,6 +30,7 @@ ROOMS = {
     'discovery': 'net pool.merging resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
     'process': 'net config observe service',
+    'doctor': 'net config pool policies checks resolver discovery observe',
     'demo': 'net config observe service',
 }
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')

@@ -13,7 +13,7 @@ import os
 import socket
 
 from ..compat import SocketError, new_socket
-from ..net.connect import ConnectError, connected_to_itself, finish_connect
+from ..net.connect import ConnectError, finish_connect, real_error
 from ..net.resets import abort
 from .exchange import PASSED, ProbeFailed, failure
 
@@ -31,11 +31,11 @@ def probe(address, deadline):
     try:
         sock = new_socket(address.family, socket.SOCK_STREAM)
     except SocketError as error:
-        raise ConnectError(error.errno)
+        raise failure(error, 'socket', 'tcp')
     try:
         code = _connect_silently(sock, address, deadline)
     except SocketError as error:
-        raise failure(error)
+        raise failure(error, 'connect', 'tcp')
     finally:
         sock.close()
     if ConnectError(code).local:
@@ -52,6 +52,4 @@ def _connect_silently(sock, address, deadline):
     code = sock.connect_ex(address.sockaddr)
     if code == errno.EINPROGRESS:
         code = finish_connect(sock, deadline.left())
-    if code == 0 and connected_to_itself(sock, address):
-        return errno.ECONNREFUSED
-    return code
+    return real_error(code, sock, address)

@@ -41,6 +41,11 @@ def from_environment(environ):
     return given, tuple(unknown)
 
 
+def of_service_links(environ):
+    """The variables with which Kubernetes describes Services named sidelb: they are none of ours."""
+    return [variable for variable in sorted(environ) if _OF_KUBERNETES.match('%s=%s' % (variable, environ[variable]))]
+
+
 def from_arguments(arguments, mistakes):
     """{key: Given} of the command line's arguments. Bare ones are the listener, unless listener= is there, and servers."""
     given = {}

@@ -47,11 +47,8 @@ def connect(address, timeout):
             code = sock.connect_ex(address.sockaddr)
             if code == errno.EALREADY:
                 code = finish_connect(sock, timeout)
-        if code in (0, errno.EISCONN) and connected_to_itself(sock, address):
-            code = errno.ECONNREFUSED
-        if code == errno.EADDRNOTAVAIL and no_source_address(address):
-            code = errno.ENETUNREACH
-        if code not in (0, errno.EISCONN):
+        code = real_error(code, sock, address)
+        if code:
             raise ConnectError(code)
         connected = True
         return sock
@@ -60,6 +57,16 @@ def connect(address, timeout):
     finally:
         if not connected:
             sock.close()
+
+
+def real_error(code, sock, address):
+    """The errno of a connect of `sock` that has ended with `code`, 0 for success: what Linux says is not always what it
+    means."""
+    if code in (0, errno.EISCONN):
+        return errno.ECONNREFUSED if connected_to_itself(sock, address) else 0
+    if code == errno.EADDRNOTAVAIL and no_source_address(address):
+        return errno.ENETUNREACH
+    return code
 
 
 def finish_connect(sock, timeout):

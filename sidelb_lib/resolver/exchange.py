@@ -1,6 +1,7 @@
 """One question to one name server, by UDP, and by TCP if the answer is too long."""
 from __future__ import absolute_import, division, print_function
 
+import errno
 import socket
 import struct
 
@@ -11,12 +12,23 @@ _MAX_BAD_DATAGRAMS = 16      # in one attempt: reading a flood must not keep the
 _UNUSABLE = 'sends no usable answer: %s'
 
 
+#: Kinds of Fault.
+SILENT, CLOSED, REFUSED, NO_TCP, UNUSABLE = 'silent', 'closed', 'refused', 'no TCP', 'unusable'
+
+
 class Fault(Exception):
-    """A server gave no usable answer, and will not by being asked again at once."""
+    """A server gave no usable answer, and will not by being asked again at once. `kind` is a word of the above."""
+
+    def __init__(self, text, kind=UNUSABLE):
+        Exception.__init__(self, text)
+        self.kind = kind
 
 
 class Silence(Fault):
     """A server did not answer in time; it may the next time."""
+
+    def __init__(self, text):
+        Fault.__init__(self, text, SILENT)
 
 
 class Deadline(object):
@@ -36,18 +48,21 @@ class Deadline(object):
 
 def exchange(server, query, deadline):
     """The Reply of `server`, (ip, port), to `query`, a dnspython message. Raises Fault, or Silence at the Deadline."""
+    refused = CLOSED
     try:
         reply = _by_udp(server, query, deadline)
         if reply.truncated:
+            refused = NO_TCP
             reply = _by_tcp(server, query, deadline)
     except socket.timeout:
         raise Silence('does not answer')
     except (EnvironmentError, EOFError, ValueError) as error:
-        raise Fault('fails (%s)' % (getattr(error, 'strerror', None) or error))
+        kind = refused if getattr(error, 'errno', None) == errno.ECONNREFUSED else UNUSABLE
+        raise Fault('fails (%s)' % (getattr(error, 'strerror', None) or error), kind)
     if reply.truncated:
         raise Fault('cuts its answer short')
     if reply.rcode not in ('NOERROR', 'NXDOMAIN'):
-        raise Fault('answers %s' % reply.rcode)
+        raise Fault('answers %s' % reply.rcode, REFUSED)
     return reply
 
 

@@ -11,13 +11,15 @@ import pytest
 from sidelb_lib.checks.exchange import Deadline, ProbeFailed
 from sidelb_lib.checks.tcp import probe
 from sidelb_lib.net.connect import ConnectError
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.compat import SocketError
+from sidelb_lib.pool.members import Address
 
 from ..support.clients import connect, read_line
 from ..support.mariadb import MariaServer
 from ..support.netns import NetworkNamespace, entered
 from ..support.postgres import PostgresCluster
-from ..support.requirements import need_namespaces
+from ..support.processes import run
+from ..support.requirements import need_namespaces, need_program
 from ..support.servers import Server
 
 
@@ -117,3 +119,22 @@ def in_namespace(namespace):
         with entered(namespace):
             return new_socket(family, kind)
     return new_socket_there
+
+
+def test_a_server_whose_family_this_host_does_not_have_is_down_and_the_probe_no_fault_of_the_host():
+    need_namespaces()
+    with NetworkNamespace() as namespace:
+        finished = run([need_program('sysctl', 'procps'), '-qw', 'net.ipv6.conf.all.disable_ipv6=1'], namespace=namespace)
+        assert finished.returncode == 0, finished
+        with entered(namespace), pytest.raises(ProbeFailed) as caught:
+            probe(Address('2001:db8::1', 9, 0), Deadline(1.0))
+    assert str(caught.value) == 'Network is unreachable'
+
+
+def test_a_probe_that_gets_no_descriptor_is_a_fault_of_the_host(monkeypatch):
+    def none_left(family, kind):
+        raise SocketError(errno.EMFILE, os.strerror(errno.EMFILE))
+    monkeypatch.setattr('sidelb_lib.checks.tcp.new_socket', none_left)
+    with pytest.raises(ConnectError) as caught:
+        probe(Address('127.0.0.1', 9, 0), Deadline(1.0))
+    assert caught.value.local
