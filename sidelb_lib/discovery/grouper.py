@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from gevent.event import Event
 
+from ..compat import let_traffic_pass
 from ..net.endpoints import endpoint_text
 from ..pool.merging import merge_options
 from .grouping import group_addresses
@@ -74,8 +75,11 @@ class Grouper(object):
         return set(ip for unit in self._units for ip, _ in unit)
 
     def _update(self):
-        ips = self._ips()
-        groups, self.alone = group_addresses(self._units, self._names.namings(ips), self._names.ring_names)
+        units = None
+        while units is not self._units:       # they may change while traffic passes
+            units = self._units
+            groups, self.alone = group_addresses(
+                units, self._names.namings(self._ips()), self._names.ring_names, let_traffic_pass)
         self._pool.update(self._source, [self._with_options(group) for group in groups])
         news = [(endpoint, why) for endpoint, why in sorted(self.alone.items())
                 if self._logged.get(endpoint) != why.kind]

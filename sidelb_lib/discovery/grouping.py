@@ -20,12 +20,12 @@ RING_NAME = 'ring name'
 SHARED_BY_ALL = 'shared by all'
 
 
-def group_addresses(units, namings, ring_names=()):
+def group_addresses(units, namings, ring_names=(), pause=None):
     """Group addresses into servers: ([Group, ...], {(ip, port): Why}).
 
     `units` are lists of (ip, port), each known to be one server: one address each in a ring, more where a user has
     joined them by hand. `namings` maps an IP to its Naming; an IP that is not in it has not been looked up yet.
-    `ring_names` are names of services, which name no single server.
+    `ring_names` are names of services, which name no single server. `pause()` is called now and then, see `merge_groups`.
 
     Units that share one name on one port are one server. The second result tells of each address that has no name why
     that is so; one that has not been looked up yet is not in it.
@@ -41,7 +41,7 @@ def group_addresses(units, namings, ring_names=()):
                 groups.extend(Group(name, [endpoint]) for name in names)
                 if not names and len(unit) == 1:
                     alone[endpoint] = _why_alone(naming, ring_names)
-    return merge_groups(groups), alone
+    return merge_groups(groups, pause), alone
 
 
 def _names_shared_by_all(units, namings):

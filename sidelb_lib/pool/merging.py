@@ -52,11 +52,13 @@ def merge_groups(groups, pause=None):
     parts = {}
     for number, group in enumerate(groups):
         parts.setdefault(root(number), []).append(group)
-    merged = []
+    ordered = []
     for number, part in enumerate(parts.values()):
         _pause(pause, number)
-        merged.append(_merged(part))
-    return sorted(merged, key=_order)
+        group = part[0] if len(part) == len(part[0].endpoints) == 1 else _merged(part)
+        ordered.append((group.order, number, group))
+    ordered.sort()
+    return [group for _, _, group in ordered]
 
 
 def _pause(pause, number):
@@ -70,12 +72,8 @@ def _merged(groups):
     endpoints = set(endpoint for group in groups for endpoint in group.endpoints)
     options = [group.options for group in groups if group.options]
     return Group(min(names) if names else None,
-                 sorted(endpoints, key=endpoint_key) if len(endpoints) > 1 else list(endpoints),
+                 sorted(endpoints, key=endpoint_key),
                  merge_options(options) if options else None)
-
-
-def _order(group):
-    return group.order
 
 
 def merge_options(options):

@@ -190,6 +190,7 @@ class Pool(object):
             member.addresses = left
             member.active = sum(address.active for address in left)
             self._review(member)
+            self._policy.recount(member)
         else:
             self._choosing.drop(member)
             self._places.remove(member)
