@@ -30,6 +30,8 @@ USAGE = """\
 Usage:
   sidelb status [--json] [--watch] [--socket=PATH]...
   sidelb doctor [--json] [--strict] [--within=SECONDS] [--config=FILE] [<setting>...]
+  sidelb drain <server> [--wait] [--timeout=TIME] [--close] [--force] [--service=NAME] [--socket=PATH]...
+  sidelb enable <server> [--service=NAME] [--socket=PATH]...
   sidelb demo [--keep]
   sidelb --health-check-uds [--socket=PATH]
   sidelb [--check-config] [--config=FILE] [<setting>...]
@@ -44,6 +46,11 @@ Options:
   --watch             Print the status again every second.
   --strict            Let the doctor's exit code be 1 for a note as well.
   --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
+  --wait              Drain: return when the server's sessions have ended, or with exit code 1 after --timeout.
+  --timeout=TIME      How long --wait waits [default: 30s].
+  --close             Drain: cut the sessions that are left, after the wait if there is one.
+  --force             Drain the last server that is up.
+  --service=NAME      Only that service, where the file describes several.
   --keep              Let the demo run on and print where to connect.
   -h, --help          Print this and all settings.
   --version           Print the version.
@@ -65,7 +72,8 @@ listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the
 Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
 """
 
-COMMANDS = ('status', 'doctor', 'demo', '--health-check-uds')
+COMMANDS = ('status', 'doctor', 'drain', 'enable', 'demo', '--health-check-uds')
+HANDS = ('drain', 'enable')       # what is done to a running instance
 INTERRUPTED = 130           # what a shell reports for SIGINT...
 PIPE_CLOSED = 141           # ...and for SIGPIPE
 
@@ -110,6 +118,9 @@ def run(arguments):
     if chosen['demo']:
         from sidelb_lib.demo import play as demo
         return demo.run(chosen['--keep'], sys.stdout)
+    for name in HANDS:
+        if chosen[name]:
+            return act(name, chosen)
     if chosen['doctor']:
         return examine(chosen)
     if not (chosen['status'] or chosen['--health-check-uds']):
@@ -134,6 +145,20 @@ def serve(arguments, path, only_check):
         return say(texts.describe(configuration))
     from sidelb_lib import process
     return process.run(configuration, os.environ)
+
+
+def act(name, chosen):
+    """Have the running instances do something."""
+    from sidelb_lib.config.values import duration
+    from sidelb_lib.observe import command_client
+    options = {'server': chosen['<server>'], 'service': chosen['--service']}
+    if name == 'drain':
+        try:
+            seconds = duration(0, 24 * 3600)(chosen['--timeout'])
+        except ValueError as error:
+            raise UsageError('--timeout=%s: %s' % (printable(chosen['--timeout']), error))
+        options.update(wait=chosen['--wait'], seconds=seconds, close=chosen['--close'], force=chosen['--force'])
+    return command_client.command(chosen['--socket'] or status_sockets(only_own=True), name, options, sys.stdout)
 
 
 def examine(chosen):

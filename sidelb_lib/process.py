@@ -20,6 +20,7 @@ from .net.listeners import listen_tcp
 from .observe import snapshot
 from .observe.logs import EventLog, LineWriter, ServiceLog
 from .observe.places import DEFAULT_PATH, socket_paths
+from .observe.commands import COMMANDS, Commands
 from .observe.status_socket import StatusServer
 from .observe.systemd import notify
 from .service import Service
@@ -102,7 +103,7 @@ class Process(object):
         self._started = clock()
         self._stop = Event()
         self._stop_now = Event()
-        self._status_server = StatusServer(self.healthy, self.snapshot)
+        self._status_server = StatusServer(self.healthy, self.snapshot, self._command, COMMANDS)
         self._http_server = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -151,6 +152,10 @@ class Process(object):
             service.stop()
 
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _command(self, line, who):
+        """What a line on the status socket is answered, see `observe.commands`."""
+        return Commands(self.services, self.log, self._clock).answer(line, who)
 
     def _notify(self, state):
         notify(state, self._environ)

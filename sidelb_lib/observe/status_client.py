@@ -15,11 +15,11 @@ WATCH_SECONDS = 1.0
 CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 
-def ask(path, request):
-    """Send `request` (bytes) and return all that is answered (bytes). Raises SidelbError."""
+def ask(path, request, seconds=ANSWER_SECONDS):
+    """Send `request` (bytes) and return all that is answered (bytes), each part within `seconds`. Raises SidelbError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(ANSWER_SECONDS)
+        sock.settimeout(seconds)
         sock.connect(path)
         sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
@@ -31,7 +31,7 @@ def ask(path, request):
             answer += received
         return answer
     except socket.timeout:
-        raise SidelbError('%s: no answer within %g seconds' % (printable(path), ANSWER_SECONDS))
+        raise SidelbError('%s: no answer within %g seconds' % (printable(path), seconds))
     except EnvironmentError as error:
         reason = error.strerror or str(error)
         raise SidelbError('%s: %s (is SideLB running, with this status_socket?)' % (printable(path), reason))

@@ -1,13 +1,15 @@
 """The status socket: the server that answers on it.
 
 The protocol is the Rust program's, and one line more. A client that sends a byte, or just closes its write half, gets
-`HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object. Then
-the server closes.
+`HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object, one that
+sends the line of a command (see `commands`) its answer as one. Then the server closes.
 """
 from __future__ import absolute_import, division, print_function
 
+import json
 import os
 import socket
+import struct
 
 import gevent
 from gevent.pool import Pool as GreenletPool
@@ -18,6 +20,8 @@ from ..compat import let_traffic_pass
 from ..net import unix_socket
 
 STATUS_REQUEST = b'status\n'
+MAX_LINE_BYTES = 4096
+SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 ANSWER_SECONDS = 5.0             # a client that takes longer to ask, or to take its answer, is left
 UNDECIDED_SECONDS = 0.05         # what may be the beginning of a request line gets so long to become one
 ACCEPT_PAUSE = 0.1               # seconds, when there are no descriptors
@@ -41,12 +45,15 @@ class _QuietServer(StreamServer):
 
 
 class StatusServer(object):
-    """Answers on a Unix socket of mode 0600. `healthy()` and `snapshot()` are called for each request."""
+    """Answers on a Unix socket of mode 0600. `healthy()` and `snapshot()` are called for each request, and
+    `command(line, who)` for a line that is none of the status: it returns a dict, or None for what is no command."""
 
-    def __init__(self, healthy, snapshot):
+    def __init__(self, healthy, snapshot, command, command_words):
         self.path = None
         self._healthy = healthy
         self._snapshot = snapshot
+        self._command = command
+        self._words = [b'status'] + [word.encode('ascii') for word in command_words]
         self._server = None
         self._inode = None
 
@@ -72,19 +79,28 @@ class StatusServer(object):
     def _answer(self, client, _):
         try:
             client.settimeout(ANSWER_SECONDS)
-            if _read_request(client).startswith(STATUS_REQUEST):
-                answer = render.to_json(self._snapshot(), let_traffic_pass) + '\n'
-            else:
-                answer = 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
+            answer = self._answer_to(read_request(client, self._words), client)
+            client.settimeout(ANSWER_SECONDS)
             client.sendall(answer.encode('utf-8'))
         except EnvironmentError:         # a client that is gone or sleeps
             pass
 
+    def _answer_to(self, request, client):
+        if request.startswith(STATUS_REQUEST):
+            return render.to_json(self._snapshot(), let_traffic_pass) + '\n'
+        line, end, _ = request.partition(b'\n')
+        if end:                          # only a whole line is a command
+            answer = self._command(str(line.decode('utf-8', 'replace')), peer_text(client))
+            if answer is not None:
+                return json.dumps(answer, sort_keys=True) + '\n'
+        return 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
 
-def _read_request(client):
-    """What the client asks: what it sends until that is a status request, or can not become one any more."""
+
+def read_request(client, words):
+    """What the client asks: what it sends until the end of a line that begins with one of the `words`, or until it can
+    become none any more."""
     request = b''
-    while len(request) < len(STATUS_REQUEST) and STATUS_REQUEST.startswith(request):
+    while b'\n' not in request and len(request) < MAX_LINE_BYTES and may_become_line(request, words):
         if request:
             client.settimeout(UNDECIDED_SECONDS)
         try:
@@ -94,5 +110,18 @@ def _read_request(client):
         if not received:
             break
         request += received
-    client.settimeout(ANSWER_SECONDS)
     return request
+
+
+def may_become_line(request, words):
+    word, blank, _ = request.partition(b' ')
+    return word in words if blank else any(one.startswith(word) for one in words)
+
+
+def peer_text(client):
+    """`uid 1000, pid 812` of the program at the other end of a Unix socket, unix(7)."""
+    try:
+        pid, uid, _ = struct.unpack('3i', client.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize('3i')))
+    except EnvironmentError:
+        return 'somebody'
+    return 'uid %d, pid %d' % (uid, pid)

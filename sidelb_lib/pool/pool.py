@@ -54,6 +54,7 @@ class Pool(object):
         self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
         self._choosing = Choosing(policy, log, self._wants_role)
+        self._drained = frozenset()  # names and endpoints
         self._slow_start = None
         if settings.slow_start:
             self._slow_start = SlowStart(settings.slow_start, clock, self._choosing.reweigh)
@@ -148,6 +149,7 @@ class Pool(object):
     def _new_address(self, endpoint, others_are_up):
         address = Address(endpoint[0], endpoint[1], self._clock())
         address.is_newcomer = self._is_checked and others_are_up
+        address.is_drained = endpoint in self._drained
         return address
 
     def _returned(self, endpoint):
@@ -163,6 +165,9 @@ class Pool(object):
             if former and not former.departing and former not in formers:
                 formers.append(former)
         member.active = sum(address.active for address in member.addresses)
+        if member.name in self._drained:
+            for address in member.addresses:
+                address.is_drained = True
         turns = [former.turn for former in formers if former.turn is not None]
         member.turn = min(turns) if turns else None
         self._log_formed(member, [former.name for former in formers])
@@ -230,7 +235,10 @@ class Pool(object):
         self._slow_start.tick()
 
     def drain(self, member, is_drained=True):
-        """A person wants that a member takes no new sessions; its sessions stay. Or the contrary."""
+        """A person wants that a member takes no new sessions; its sessions stay. Or the contrary. It is kept under the
+        member's name and each of its endpoints, whatever DNS says later."""
+        kept = set([member.name]).union(address.endpoint for address in member.addresses)
+        self._drained = self._drained | kept if is_drained else self._drained - kept
         for address in member.addresses:
             address.is_drained = is_drained
             self._settle(address)

@@ -265,11 +265,11 @@ class TcpServer(StreamServer):
             self._members_arrived.set()
         elif event == 'down' and self._on_down == 'close' and not subject.member.up:
             for address in subject.member.addresses:
-                self._cut_sessions_of(address, 'the server is down')
+                self.cut_sessions_of(address, 'the server is down')
         elif event == 'removed' and self._on_removed == 'close':
-            self._cut_sessions_of(subject, 'the server has left')
+            self.cut_sessions_of(subject, 'the server has left')
 
-    def _cut_sessions_of(self, address, reason):
+    def cut_sessions_of(self, address, reason):
         for session in self.sessions:
             if session.address is address:
                 self.cut(session, reason)

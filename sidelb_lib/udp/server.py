@@ -140,6 +140,10 @@ class UdpServer(DatagramServer):
         self.table.wait_for_ends(deadline - self._clock())
         return self.cut_all('drain_timeout has passed')
 
+    def cut_sessions_of(self, address, reason):
+        """End every session of a server's address."""
+        self.table.cut_sessions_of(address, reason)
+
     def cut_all(self, reason):
         """End every session. Returns how many there were."""
         return self.table.cut_all(reason)

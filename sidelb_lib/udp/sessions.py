@@ -229,11 +229,11 @@ class SessionTable(object):
     def _pool_changed(self, event, subject):
         """The pool's observer. A session that is kept looks for another server by itself, see `Session.is_stale`."""
         if event == 'down' and self._settings.on_down == 'close' and not subject.member.up:
-            self._cut_sessions_of(subject, 'the server is down')
+            self.cut_sessions_of(subject, 'the server is down')
         elif event == 'removed' and self._settings.on_removed == 'close':
-            self._cut_sessions_of(subject, 'the server has left')
+            self.cut_sessions_of(subject, 'the server has left')
 
-    def _cut_sessions_of(self, address, reason):
+    def cut_sessions_of(self, address, reason):
         for session in list(self._by_address.get(address, ())):
             self.cut(session, reason)
 
