@@ -13,7 +13,7 @@ from .checks.prober import Prober
 from .checks.second_chance import SecondChance
 from .compat import find_splice, let_traffic_pass, monotonic
 from .errors import BindError
-from .net.endpoints import endpoint_text
+from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
@@ -64,6 +64,10 @@ class Service(object):
         """Accept, then begin to look up and to probe: clients may come before DNS has answered."""
         self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=self.settings.mode,
                       version=__version__)
+        if self.settings.mode == 'source' and is_loopback(self.settings.listener[0]) and (
+                not is_wildcard(self.settings.listener[0])):
+            self.log.warning('source_is_one_client', 'mode=source on the loopback listener {listener}: all clients have '
+                             'the IP of this host, so one server gets all sessions', listener=self.listener)
         self._publish_static_backends()
         self.server.start()
         self.state = 'running'
