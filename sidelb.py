@@ -29,6 +29,7 @@ except KeyboardInterrupt:
 USAGE = """\
 Usage:
   sidelb status [--json] [--watch] [--socket=PATH]...
+  sidelb reload [--socket=PATH]...
   sidelb doctor [--json] [--strict] [--within=SECONDS] [--config=FILE] [<setting>...]
   sidelb drain <server> [--wait] [--timeout=TIME] [--close] [--force] [--service=NAME]
                [--socket=PATH]...
@@ -73,7 +74,7 @@ listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the
 Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
 """
 
-COMMANDS = ('status', 'doctor', 'drain', 'enable', 'demo', '--health-check-uds')
+COMMANDS = ('status', 'reload', 'doctor', 'drain', 'enable', 'demo', '--health-check-uds')
 HANDS = ('drain', 'enable')       # what is done to a running instance
 INTERRUPTED = 130           # what a shell reports for SIGINT...
 PIPE_CLOSED = 141           # ...and for SIGPIPE
@@ -124,6 +125,8 @@ def run(arguments):
             return act(name, chosen)
     if chosen['doctor']:
         return examine(chosen)
+    if chosen['reload']:
+        return reload_all(chosen['--socket'] or status_sockets(only_own=True))
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--config'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
@@ -145,7 +148,14 @@ def serve(arguments, path, only_check):
         tell(texts.notes(configuration))
         return say(texts.describe(configuration))
     from sidelb_lib import process
-    return process.run(configuration, os.environ)
+    return process.run(configuration, os.environ, path and (lambda: configure(arguments, path)))
+
+
+def reload_all(paths):
+    """Have the running instances read their files again."""
+    from sidelb_lib.observe import command_client
+    mistakes = command_client.reload(paths)
+    return fail(mistakes, 1) if mistakes else say('reloaded')
 
 
 def act(name, chosen):
@@ -259,7 +269,7 @@ def refuse_mistyped_command(arguments):
     """`sidelb statsu` is hardly meant as a listener."""
     from sidelb_lib.config.texts import nearest
     if len(arguments) == 1:
-        near = nearest(arguments[0], ['status', 'demo', 'help', 'version'])
+        near = nearest(arguments[0], ['status', 'reload', 'demo', 'help', 'version'])
         if near:
             raise UsageError('did you mean sidelb %s?' % (near if near in COMMANDS else '--' + near))
 

@@ -23,11 +23,15 @@ from .observe.places import DEFAULT_PATH, socket_paths
 from .observe.commands import COMMANDS, Commands
 from .observe.status_socket import StatusServer
 from .observe.systemd import notify
+from .reloading import Reloader
 from .service import Service
 
 
-def run(configuration, environ):
-    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when a listener can not be bound."""
+def run(configuration, environ, reread=None):
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when a listener can not be bound.
+
+    `reread()` reads the configuration again, or raises SettingsError; None where there is nothing to be read again.
+    """
     settings = configuration.process
     writer = LineWriter(sys.stdout.fileno())
     try:
@@ -36,10 +40,7 @@ def run(configuration, environ):
             'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
         for variable, hint in settings.unknown_variables:
             log.warning('unknown_variable', '{variable} is ignored: no such setting{hint}', variable=variable, hint=hint)
-        budget = Budget(raise_descriptor_limit(), len(configuration.services))
-        services = OrderedDict((name, Service(of_service, ServiceLog(log, name) if configuration.of_file else log, budget))
-                               for name, of_service in configuration.services)
-        process = Process(settings, services, log, environ)
+        process = Process(configuration, log, environ, reread)
         listen_to_signals(process)       # first: whoever sees the log say "listening" may stop it at once
         process.start()
         process.wait_for_stop()
@@ -51,14 +52,14 @@ def run(configuration, environ):
 
 
 def listen_to_signals(process):
-    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP looks up and probes now.
+    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reads the file of services again, looks up and probes.
 
     gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
     fails.
     """
     gevent.signal_handler(signal.SIGTERM, process.request_stop)
     gevent.signal_handler(signal.SIGINT, process.request_stop)
-    gevent.signal_handler(signal.SIGHUP, process.refresh)
+    gevent.signal_handler(signal.SIGHUP, process.hang_up)
 
 
 def status_paths(settings, environ):
@@ -87,17 +88,22 @@ def bind_http(settings):
 
 
 class Process(object):
-    """Runs `services`, a dict name -> Service. `start()`, then `wait_for_stop()`, `drain()`, `stop()`;
-    `request_stop()` and `refresh()` from outside.
+    """Runs the services of `configuration`. `start()`, then `wait_for_stop()`, `drain()`, `stop()`; `request_stop()`,
+    `refresh()` and `reload()` from outside.
 
-    `settings` are those of the process as a whole: `http`, `status_socket`, `reuse_port`.
+    `services` is a dict name -> Service. For `reread` see `run`.
     """
 
-    def __init__(self, settings, services, log, environ, clock=monotonic):
-        self.services = services
+    def __init__(self, configuration, log, environ, reread=None, clock=monotonic):
         self.log = log
         self.state = 'starting'
-        self._settings = settings
+        self._settings = configuration.process
+        self._of_file = configuration.of_file
+        self._descriptors = raise_descriptor_limit()
+        self.services = OrderedDict((name, self.new_service(name, settings, len(configuration.services)))
+                                    for name, settings in configuration.services)
+        self._reloader = reread and Reloader(self, configuration, reread, log)
+        self._leaving = []               # greenlets that drain services which a reload has removed
         self._environ = environ
         self._clock = clock
         self._started = clock()
@@ -125,8 +131,21 @@ class Process(object):
         """The first call begins the drain, the second ends it."""
         (self._stop_now if self._stop.is_set() else self._stop).set()
 
+    def hang_up(self):
+        """SIGHUP: read the configuration again, where there is a file; look up and probe now."""
+        gevent.spawn(self.reload)
+
+    def reload(self):
+        """Take the changed configuration over, all or nothing; look up and probe now. Returns the mistakes.
+
+        Without a file nothing can have changed.
+        """
+        mistakes = self._reloader.reload()[0] if self._reloader else []
+        self.refresh()
+        return mistakes
+
     def refresh(self):
-        """Look up and probe now (SIGHUP)."""
+        """Look up and probe now."""
         self.log.info('refreshing', 'looking up and probing now')
         for service in self.services.values():
             service.refresh()
@@ -140,7 +159,7 @@ class Process(object):
         self.state = 'draining'
         if self._http_server:
             gevent.spawn(self._http_server.hand_over)
-        gevent.joinall([gevent.spawn(service.drain, self._stop_now) for service in self.services.values()])
+        gevent.joinall([gevent.spawn(service.drain, self._stop_now) for service in self.services.values()] + self._leaving)
 
     def stop(self):
         """End everything at once."""
@@ -151,11 +170,37 @@ class Process(object):
         for service in self.services.values():
             service.stop()
 
+    # --- reload ---------------------------------------------------------------------------------------------------
+
+    def new_service(self, name, settings, count):
+        """A Service that is one of `count`."""
+        log = ServiceLog(self.log, name) if self._of_file else self.log
+        return Service(settings, log, Budget(self._descriptors, count))
+
+    def take_over(self, configuration, changes, services, listeners):
+        """Serve another configuration. What had to be bound is: `services` that are added, `listeners` that move."""
+        self._settings = configuration.process
+        self.log.change(self._settings.log_level, self._settings.log_format)
+        for name in changes.removed:
+            self._leaving = [one for one in self._leaving if not one.dead]
+            self._leaving.append(gevent.spawn(self._end, self.services.pop(name)))
+        budget = Budget(self._descriptors, len(configuration.services))
+        for name, settings in configuration.services:
+            if name in services:
+                self.services[name] = services[name]
+                services[name].start()
+            else:
+                self.services[name].change(settings, budget, listeners.get(name))
+
+    def _end(self, service):
+        service.drain(self._stop_now)
+        service.stop()
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _command(self, line, who):
         """What a line on the status socket is answered, see `observe.commands`."""
-        return Commands(self.services, self.log, self._clock).answer(line, who)
+        return Commands(self.services, self.log, self._clock, self.reload).answer(line, who)
 
     def _notify(self, state):
         notify(state, self._environ)

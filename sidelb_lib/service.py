@@ -12,6 +12,9 @@ from .checks import registry as checks
 from .checks.prober import Prober
 from .checks.second_chance import SecondChance
 from .compat import find_splice, let_traffic_pass, monotonic
+from .config.changes import differing
+from .config.live import LiveSettings
+from .config.table import BY_KEY
 from .errors import BindError
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
@@ -27,6 +30,13 @@ from .udp import server as udp
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 
+#: Settings of which the policy is made, and who is told to it; options of servers count, too.
+CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'check'])
+
+
+def has_options(settings):
+    return any(server.options for server in settings.backends + settings.ring_domains)
+
 
 class Service(object):
     """One balancer. `bind()`, `start()`, then `drain()` and `stop()`; `refresh()` at any time.
@@ -36,29 +46,31 @@ class Service(object):
 
     def __init__(self, settings, log, budget, clock=monotonic, chance=random.random, hosts='/etc/hosts',
                  resolv_conf='/etc/resolv.conf'):
-        self.settings = settings
+        self.settings = LiveSettings(settings)
         self.log = log
         self.state = 'starting'
         self.server = None
         self.sources = []
         self.history = History(clock)
-        policy = policy_of(settings, socket.gethostname(), chance, clock,
-                           lambda event, subject: self.pool.hear(event, subject))
-        self.pool = Pool(policy, log, clock, settings, let_traffic_pass)
-        self.pool.observers.append(self.history.observe)
         self._budget = budget
         self._clock = clock
         self._chance = chance
+        self.pool = Pool(self._make_policy(settings), log, clock, settings, let_traffic_pass)
+        self.pool.observers.append(self.history.observe)
         self._hosts = hosts
         self._resolv_conf = resolv_conf
+        self._given = settings           # what `self.settings` are made of
         self._loops = []
-        self._prober = None
+        self._prober = None              # or a SecondChance
+        self._ticker = None              # the greenlet of slow start
+        self._sources = None             # discovery.sources.Sources, once its modules are loaded
+        self._source_loops = {}          # source -> the greenlet of its loop
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     def bind(self):
         """Bind the listener: clients wait in the kernel's queue from now on. Raises BindError."""
-        self.server = self._make_server(self._bind())
+        self.server = self._make_server(self._bind(self.settings))
 
     def start(self):
         """Accept, then begin to look up and to probe: clients may come before DNS has answered."""
@@ -71,13 +83,10 @@ class Service(object):
         self._publish_static_backends()
         self.server.start()
         self.state = 'running'
-        self._prober = self._make_prober()
         self._loop('silence', self.server.watch_silence)
-        if self._prober:
-            self._loop('prober', self._prober.run)
+        self._start_prober()
         self._loop('discovery', self._start_discovery)
-        if self.settings.slow_start:
-            self._loop('slow start', self._tick)
+        self._start_ticking()
 
     def drain(self, hurry):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
@@ -103,8 +112,33 @@ class Service(object):
         """Look up and probe now."""
         for source in self.sources:
             source.refresh_now()
-        if self._prober:
-            self._prober.probe_now()
+        self._prober.probe_now()
+
+    def bind_beside(self, settings):
+        """The bound listener that `settings` ask for, beside the one in force; the caller owns it. Raises BindError."""
+        return self._bind(settings)
+
+    def change(self, settings, budget, listener=None):
+        """Serve by other settings from now on; sessions go on. `listener` is what `bind_beside` gave, None to keep the old.
+
+        What is read where it acts is in force by itself; here is what has to be done beside.
+        """
+        former, self._given = self._given, settings
+        keys = differing(former, settings)
+        self._budget = budget
+        self.settings.become(settings)
+        if listener is not None:
+            self.server.move(listener)
+            self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=settings.mode,
+                          version=__version__)
+        self.server.change(self.settings, self._session_limit())
+        wants_policy = CHOOSING.intersection(keys) or has_options(former) or has_options(settings)
+        self.pool.change(settings, self._make_policy(settings) if wants_policy else None)
+        self._start_ticking()
+        if any(BY_KEY[key].group == 'Health' for key in keys):
+            self._prober.stop()
+            self._start_prober()
+        self._change_sources(keys)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -113,18 +147,22 @@ class Service(object):
         """The bound address as text: the real port where the settings say 0."""
         return endpoint_text(*self.server.address[:2])
 
-    def _bind(self):
-        host, port = self.settings.listener
-        self._refuse_loops(host, port)
+    def _make_policy(self, settings):
+        return policy_of(settings, socket.gethostname(), self._chance, self._clock,
+                         lambda event, subject: self.pool.hear(event, subject))
+
+    def _bind(self, settings):
+        host, port = settings.listener
+        self._refuse_loops(settings, host, port)
         try:
-            listen = listen_udp if self.settings.proto == 'udp' else listen_tcp
-            return listen(host, port, self.settings.reuse_port)
+            listen = listen_udp if settings.proto == 'udp' else listen_tcp
+            return listen(host, port, settings.reuse_port)
         except EnvironmentError as error:
             raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
 
-    def _refuse_loops(self, host, port):
+    def _refuse_loops(self, settings, host, port):
         """A wildcard has every address of this host, which only the host itself can tell. Raises BindError."""
-        addresses = [address for backend in self.settings.backends for address in backend.addresses]
+        addresses = [address for backend in settings.backends for address in backend.addresses]
         for address in addresses:
             if would_come_back(address, (host, port)):
                 raise BindError('%s is an address of this host, and so the listener %s itself, a loop: name the address '
@@ -133,14 +171,18 @@ class Service(object):
     def _make_server(self, listener):
         settings = self.settings
         if settings.proto == 'udp':
-            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings,
-                                 self._affordable('max_sessions', self._budget.sessions))
+            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit())
         return tcp.TcpServer(
             listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
-            max_connections=self._affordable('max_connections', self._budget.connections),
+            max_connections=self._session_limit(),
             connect_timeout=settings.connect_timeout, idle_timeout=settings.idle_timeout,
             half_close_timeout=settings.half_close_timeout, on_down=settings.on_down, on_removed=settings.on_removed,
             log_sessions=settings.log_level == 'debug')
+
+    def _session_limit(self):
+        if self.settings.proto == 'udp':
+            return self._affordable('max_sessions', self._budget.sessions)
+        return self._affordable('max_connections', self._budget.connections)
 
     def _affordable(self, key, most):
         """The setting `key`, or as much of it as the limit of open files allows: a session that was accepted but gets
@@ -151,14 +193,15 @@ class Service(object):
                              '{most}', key=key, wanted=wanted, most=most)
         return min(wanted, most)
 
-    def _make_prober(self):
+    def _start_prober(self):
         settings = self.settings
         if settings.check.name == 'off':
-            SecondChance(self.pool, settings.check_interval)
-            return None
+            self._prober = SecondChance(self.pool, settings.check_interval)
+            return
         probe = checks.make(settings.check, checks.Context(settings, self._clock))
-        return Prober(self.pool, probe, self.log, self._clock, self._chance,
-                      settings.check_interval, settings.check_timeout)
+        self._prober = Prober(self.pool, probe, self.log, self._clock, self._chance,
+                              settings.check_interval, settings.check_timeout)
+        self._loop('prober', self._prober.run)
 
     def _publish_static_backends(self):
         """Servers that are known by address take clients at once, before any name has been looked up."""
@@ -171,10 +214,36 @@ class Service(object):
         """Build the sources and start their loops. Their modules bring dnspython, which takes longer to load than all
         else."""
         from .discovery.sources import Sources
-        self.sources = Sources(self.settings, self.pool, self.log, self._clock, self._chance,
-                               self.server.address[:2], self._hosts, self._resolv_conf).all()
-        for source in self.sources:
-            self._loop(source.source, source.run)
+        self._sources = Sources(self.settings, self.pool, self.log, self._clock, self._chance,
+                                self.server.address[:2], self._hosts, self._resolv_conf)
+        self._exchange([], self._sources.change(self.settings)[1])
+
+    def _change_sources(self, keys):
+        """Servers and rings that stay keep their sources, and so what these know."""
+        if self._sources is None:        # they are about to be made
+            return
+        if any(BY_KEY[key].group == 'Discovery' for key in keys):
+            gone = list(self.sources)
+            self._start_discovery()
+            self._exchange(gone, [])
+        else:
+            self._sources.listener_moved(self.server.address[:2])
+            self._exchange(*self._sources.change(self.settings))
+
+    def _exchange(self, gone, new):
+        """End sources and begin others. What a source had said goes with it, unless another of its name goes on."""
+        for source in gone:
+            self._source_loops.pop(source).kill(block=False)
+        self.sources = [source for source in self.sources if source not in gone] + new
+        for source in new:
+            self._source_loops[source] = self._loop(source.source, source.run)
+        for source in gone:
+            if source.source not in [one.source for one in self.sources]:
+                self.pool.update(source.source, [])
+
+    def _start_ticking(self):
+        if self.settings.slow_start and self._ticker is None:
+            self._ticker = self._loop('slow start', self._tick)
 
     def _tick(self):
         while True:
@@ -182,8 +251,10 @@ class Service(object):
             self.pool.tick()
 
     def _loop(self, name, function):
-        """Run a background loop for ever: a failure of it is told once and does not end it."""
+        """Run a background loop for ever: a failure of it is told once and does not end it. Returns its greenlet."""
+        self._loops = [loop for loop in self._loops if not loop.dead]
         self._loops.append(gevent.spawn(self._run_loop, name, function))
+        return self._loops[-1]
 
     def _run_loop(self, name, function):
         while True:

@@ -29,8 +29,9 @@ ROOMS = {
     'config': 'net policies.registry checks.registry pool.merging',
     'discovery': 'net pool.merging resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
-    'process': 'net config observe service',
+    'reloading': 'config',
     'doctor': 'net config pool policies checks resolver discovery observe',
+    'process': 'net config observe service reloading',
     'demo': 'net config observe service',
 }
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')

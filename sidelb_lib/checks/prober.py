@@ -49,6 +49,7 @@ class Prober(object):
         self._current = {}                # address -> turn of its entry that counts, or None while it is being probed
         self._planned = {}                # address -> when that entry is due
         self._changed = Event()
+        self._stopped = False
         self._greenlets = GreenletPool(MAX_AT_ONCE)
         for address in pool.addresses():
             self._schedule(address, random() * self._first)
@@ -56,7 +57,7 @@ class Prober(object):
 
     def run(self):
         """Probe for ever, in a greenlet of its own."""
-        while True:
+        while not self._stopped:
             free = [lane for lane in (self._sound, self._doubtful) if lane.running < lane.limit and lane.due]
             lane = min(free, key=lambda lane: lane.due[0]) if free else None
             if lane is None or lane.due[0][0] > self._clock():
@@ -81,6 +82,14 @@ class Prober(object):
         finally:
             lane.running -= 1
             self._changed.set()
+
+    def stop(self):
+        """Probe no more. The greenlet of `run` ends by itself."""
+        self._pool.observers.remove(self._pool_changed)
+        self._stopped = True
+        self._current.clear()
+        self._changed.set()
+        self._greenlets.kill(block=False)
 
     def probe_now(self):
         """Probe everyone as soon as may be (SIGHUP)."""

@@ -12,6 +12,15 @@ class SecondChance(object):
         self._pool = pool
         self._interval = interval
         pool.observers.append(self._pool_changed)
+        for address in pool.addresses():
+            if not address.up:               # another check had put it down
+                self._pool_changed('down', address)
+
+    def stop(self):
+        self._pool.observers.remove(self._pool_changed)
+
+    def probe_now(self):
+        """There is nothing to probe."""
 
     def _pool_changed(self, event, subject):
         if event == 'down' or event == 'added' and not subject.up:      # that one left while it was down

@@ -20,7 +20,7 @@ DAY = 24 * 3600
 NOTHING_SET = ('-', 'automatic', 'resolv.conf')
 
 
-class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process')):
+class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process needs_restart')):
     """One row.
 
     - `parse`: text -> value; raises ValueError with what is wrong and how to write it
@@ -29,6 +29,7 @@ class Setting(namedtuple('Setting', 'key parse default meaning group protocol is
     - `protocol`: 'tcp' or 'udp' where it is for one of them alone, else None
     - `is_list`: the text is a list with commas, `parse` reads one item, the value is a tuple; may be given repeatedly
     - `of_process`: it belongs to the process and not to one of its services
+    - `needs_restart`: a reload can not change it
     """
 
     __slots__ = ()
@@ -49,8 +50,8 @@ class Setting(namedtuple('Setting', 'key parse default meaning group protocol is
         return self.parse(self.default)
 
 
-def _row(key, parse, default, meaning, protocol=None, is_list=False, of_process=False):
-    return lambda group: Setting(key, parse, default, meaning, group, protocol, is_list, of_process)
+def _row(key, parse, default, meaning, protocol=None, is_list=False, of_process=False, needs_restart=False):
+    return lambda group: Setting(key, parse, default, meaning, group, protocol, is_list, of_process, needs_restart)
 
 
 def _table(*groups):
@@ -71,7 +72,7 @@ TABLE = _table(
              'server by hand. Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
              'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True),
         _row('mode', one_of(*policies.NAMES), 'round-robin', policies.MEANING),
-        _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp'),
+        _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp', needs_restart=True),
     )),
     ('Health', (
         _row('check', checks.parse, 'tcp',
@@ -90,7 +91,7 @@ TABLE = _table(
              'how addresses become servers: confirmed (by the PTR name, if it resolves back), ptr (by the PTR name '
              'alone) or off'),
         _row('resolver', parse_resolver, 'resolv.conf', 'name servers to ask instead: ip[:port], with commas',
-             is_list=True),
+             is_list=True, needs_restart=True),
         _row('refresh', duration(1, DAY), '60s',
              'longest time between two look-ups; a shorter TTL shortens it, to not less than 1s'),
         _row('dns_hold', duration(0, DAY), '30s',
@@ -115,7 +116,8 @@ TABLE = _table(
              'limit of UDP clients at once, by default what the limit of open files allows; the one idle for longest '
              'makes room', 'udp'),
         _row('responses', number(0, 1000000), '0',
-             'replies after which a UDP session ends, 1 for services like DNS; 0 = any number', 'udp'),
+             'replies after which a UDP session ends, 1 for services like DNS; 0 = any number', 'udp',
+             needs_restart=True),
     )),
     ('Time-outs', (
         _row('connect_timeout', duration(0.01, 300), '3s',
@@ -130,10 +132,11 @@ TABLE = _table(
     )),
     ('Operation', (
         _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',
-             of_process=True),
-        _row('http', parse_http, 'off', 'ip:port for health, metrics and a status page, or off', of_process=True),
+             of_process=True, needs_restart=True),
+        _row('http', parse_http, 'off', 'ip:port for health, metrics and a status page, or off', of_process=True,
+             needs_restart=True),
         _row('reuse_port', parse_switch, 'off',
-             'on: several instances may have the same listener (SO_REUSEPORT)'),
+             'on: several instances may have the same listener (SO_REUSEPORT)', needs_restart=True),
         _row('log_level', one_of('debug', 'info', 'warning', 'error'), 'info',
              'lowest level that is logged: debug (each connection), info, warning or error', of_process=True),
         _row('log_format', one_of('text', 'json'), 'text', 'text or json (one object a line)', of_process=True),

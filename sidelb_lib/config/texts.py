@@ -93,6 +93,7 @@ def page(width=110):
         lines += ['## %s' % group, '']
         for setting in settings:
             for_whom = ', for proto=%s' % setting.protocol if setting.protocol else ''
+            for_whom += '; a change needs a restart' if setting.needs_restart else ''
             item = '- **`%s`** (default `%s`%s): %s' % (setting.key, setting.default, for_whom, setting.meaning)
             lines += textwrap.wrap(item, width, subsequent_indent='  ', break_on_hyphens=False, break_long_words=False)
         lines.append('')

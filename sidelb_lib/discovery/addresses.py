@@ -19,7 +19,7 @@ class AddressBook(object):
         self._resolver = resolver
         self._log = log
         self._hosts = hosts
-        self._listeners = list(listeners)
+        self.listeners = list(listeners)
         self._logged = set()
 
     def answers(self, name, port):
@@ -59,7 +59,7 @@ class AddressBook(object):
         return answer._replace(values=tuple(values))
 
     def _is_own(self, origin, name, ip, port):
-        if not any(would_come_back((ip, port), listener) for listener in self._listeners):
+        if not any(would_come_back((ip, port), listener) for listener in self.listeners):
             return False
         self._log_once('own_listener_skipped',
                        '{origin} points {name} at our own listener ({address}): skipped', key=(origin, name),

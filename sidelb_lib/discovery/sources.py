@@ -4,6 +4,8 @@ A new source is a method of Sources, a file, and two rows: one here, one in the 
 """
 from __future__ import absolute_import, division, print_function
 
+from collections import OrderedDict
+
 from ..resolver.client import Resolver
 from .addresses import AddressBook
 from .named_server import NamedServer
@@ -25,11 +27,29 @@ class Sources(object):
         self._log = log
         self._names = ServerNames(self.resolver, settings.group, longest=settings.refresh, clock=clock)
         self._book = AddressBook(self.resolver, log, hosts, [listener])
+        self._made = OrderedDict()           # (method, what a source was made of) -> [source] or []
         self._timing = dict(refresh=settings.refresh, hold=settings.dns_hold, clock=clock, random=random)
 
     def all(self):
         """The sources that the settings name, in the order of the table."""
-        return [source for key, make in SOURCES for source in make(self, getattr(self._settings, key))]
+        return self.change(self._settings)[1]
+
+    def change(self, settings):
+        """Make what `settings` name and there is not yet. Returns ([source that is no longer named], [new source])."""
+        wanted = OrderedDict()
+        for attribute, make, is_one_source in SOURCES:
+            value = getattr(settings, attribute)
+            for part in [value] if is_one_source else [(item,) for item in value]:
+                wanted[make, part] = make
+        gone = [source for key in list(self._made) if key not in wanted for source in self._made.pop(key)]
+        new = [key for key in wanted if key not in self._made]
+        for key in new:
+            self._made[key] = list(wanted[key](self, key[1]))
+        return gone, [source for key in new for source in self._made[key]]
+
+    def listener_moved(self, listener):
+        """Our own listener is `listener`, (ip, port), from now on."""
+        self._book.listeners = [listener]
 
     def static(self, backends):
         written = [backend for backend in backends if backend.addresses]
@@ -48,9 +68,10 @@ class Sources(object):
             yield Ring(name, port, self._pool, self._names, self._book, self._log, options, **self._timing)
 
 
-#: (attribute of the settings, the method of Sources that makes the sources of its value).
+#: (attribute of the settings, the method of Sources that makes the sources of its value, are they one source or one for
+#: each item?).
 SOURCES = (
-    ('backends', Sources.static),
-    ('backends', Sources.named),
-    ('ring_domains', Sources.rings),
+    ('backends', Sources.static, True),
+    ('backends', Sources.named, False),
+    ('ring_domains', Sources.rings, False),
 )

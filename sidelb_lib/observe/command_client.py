@@ -3,10 +3,11 @@ from __future__ import absolute_import, division, print_function
 
 import json
 
-from ..errors import SidelbError
+from ..errors import SidelbError, printable
 from .commands import counted
 from .status_client import ask
 
+RELOAD_SECONDS = 10.0
 SPARE_SECONDS = 5.0              # beside the time that a command may wait
 
 
@@ -22,6 +23,17 @@ def command(paths, name, options, stdout):
         for server in answer['servers']:
             stdout.write(sentence(server) + '\n')
     return 0
+
+
+def reload(paths):
+    """Have the instance behind each of `paths` read its file again. Returns the mistakes of all, a line each."""
+    mistakes = []
+    for path in paths:
+        answer = answer_of(ask(path, b'reload {}\n', RELOAD_SECONDS), path)
+        mistakes += answer.get('mistakes', [])
+        if not answer.get('ok'):
+            mistakes.append('%s: %s' % (printable(path), answer.get('error') or 'no reason was given'))
+    return mistakes
 
 
 def answer_of(data, path):

@@ -16,16 +16,21 @@ MAX_WAIT_SECONDS = 24 * 3600.0
 
 
 class Refused(SidelbError):
-    """A command that is not carried out; the text says why."""
+    """A command that is not carried out; the text says why. `mistakes` are those of a configuration, a line each."""
+
+    def __init__(self, text, mistakes=()):
+        SidelbError.__init__(self, text)
+        self.mistakes = list(mistakes)
 
 
 class Commands(object):
-    """Carries commands out on `services`, a dict name -> Service."""
+    """Carries commands out on `services`, a dict name -> Service. `reload()` returns the mistakes that are in its way."""
 
-    def __init__(self, services, log, clock):
+    def __init__(self, services, log, clock, reload):
         self._services = services
         self._log = log
         self._clock = clock
+        self._reload = reload
 
     def answer(self, line, who):
         """The dict that answers a whole line, `name {options as JSON}`; None for what is no command. `who` is told in the
@@ -43,7 +48,7 @@ class Commands(object):
         try:
             return dict(command(self, options, who), ok=True)
         except Refused as error:
-            return {'ok': False, 'error': str(error)}
+            return dict({'mistakes': error.mistakes} if error.mistakes else {}, ok=False, error=str(error))
 
     # --- the commands -----------------------------------------------------------------------------------------------
 
@@ -77,6 +82,14 @@ class Commands(object):
             self._act('enable', who, name, service, member, member.state)
             service.pool.drain(member, False)
         return self._report(found)
+
+    def reload(self, options, who):
+        """Take the changed file of services over, all or nothing."""
+        self._log.info('admin', '{command} by {who}', command='reload', who=who)
+        mistakes = self._reload()
+        if mistakes:
+            raise Refused('the configuration is wrong, nothing has changed', mistakes)
+        return {}
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -119,7 +132,7 @@ class Commands(object):
         return {'service': name} if len(self._services) > 1 else {}
 
 
-COMMANDS = {'drain': Commands.drain, 'enable': Commands.enable}
+COMMANDS = {'drain': Commands.drain, 'enable': Commands.enable, 'reload': Commands.reload}
 
 
 def is_last(service, member):

@@ -40,13 +40,17 @@ class EventLog(object):
 
     def __init__(self, write, level='info', form='text', clock=time.time, steady_clock=monotonic):
         self._write = write
-        self._least = LEVELS.index(level)
-        self._format = format_json if form == 'json' else format_text
+        self.change(level, form)
         self._clock = clock
         self._steady_clock = steady_clock
         self._window_end = 0
         self._seen = {}                  # (event, lasting fields) -> [times seen in this window, level, last message]
         self._window_timer = None
+
+    def change(self, level, form):
+        """Write another level, or in another form, from now on."""
+        self._least = LEVELS.index(level)
+        self._format = format_json if form == 'json' else format_text
 
     def debug(self, event, template, **fields):
         if self._least == 0:             # never folded: who asks for each connection gets each connection

@@ -12,7 +12,7 @@ from ..hub import never_waits
 from ..policies.places import Places
 from .choosing import LAST_RESORT, Choosing
 from .flapping import damped, note_turn
-from .members import DOWN, DRAINING, STANDBY, UNCHECKED, UP, Address, Lease, Member, Tried
+from .members import DOWN, DRAINING, STANDBY, UNCHECKED, UP, Address, Lease, Member, Tried, Verdict
 from .memory import Memory
 from .merging import SLICE, Group, merge_groups
 from .slow_start import SlowStart
@@ -45,22 +45,51 @@ class Pool(object):
         self._pause = pause
         self._log = log
         self._clock = clock
-        self._fall = settings.check_fall
-        self._rise = settings.check_rise
-        self._is_checked = settings.check.name != 'off'
-        self._wants_role = bool(settings.check.role)
+        self._read(settings)
         self._addresses = {}         # (host, port) -> Address, of `members` alone
         self._sources = {}           # source -> its last groups
         self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
         self._choosing = Choosing(policy, log, self._wants_role)
         self._drained = frozenset()  # names and endpoints
-        self._slow_start = None
-        if settings.slow_start:
-            self._slow_start = SlowStart(settings.slow_start, clock, self._choosing.reweigh)
+        self._slow_start = self._make_slow_start(settings)
         self._others_served = False  # did others serve before the update that is under way?
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
+
+    def _read(self, settings):
+        self._fall = settings.check_fall
+        self._rise = settings.check_rise
+        self._check = settings.check
+        self._is_checked = settings.check.name != 'off'
+        self._wants_role = bool(settings.check.role)
+
+    @never_waits
+    def change(self, settings, policy=None):
+        """Other settings from now on. Another `policy`, which knows nobody yet, has to be there for each change of what it
+        or the choosing is made of. Verdicts stay, but those of probes where there are none any more, and roles that
+        another kind of check has found."""
+        former, was_healthy = self._check, self.healthy
+        self._read(settings)
+        for address in self.addresses():
+            if not self._is_checked:
+                address.probes = Verdict()
+            if (former.role or self._wants_role) and self._check != former:
+                address.found = address.role = None
+        if policy is not None:
+            self._policy = policy
+            self._choosing = Choosing(policy, self._log, self._wants_role)
+            self._slow_start = self._make_slow_start(settings)
+            for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
+                member.standing = None
+                member.weight = member.full_weight
+                self._review(member)
+        for address in self.addresses():
+            self._settle(address)
+        self._note_health(was_healthy)
+
+    def _make_slow_start(self, settings):
+        return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh) if settings.slow_start else None
 
     def __repr__(self):
         return '<Pool %r departing=%r>' % (self.members, self.departing)
@@ -232,7 +261,8 @@ class Pool(object):
 
     def tick(self):
         """To be called once a second where `slow_start` is set."""
-        self._slow_start.tick()
+        if self._slow_start:
+            self._slow_start.tick()
 
     def drain(self, member, is_drained=True):
         """A person wants that a member takes no new sessions; its sessions stay. Or the contrary. It is kept under the

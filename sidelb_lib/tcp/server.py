@@ -280,8 +280,8 @@ class TcpServer(StreamServer):
 
         So the time-outs cost the relay nothing, and act up to an eighth too late.
         """
-        limits = [limit / 8 for limit in (self._idle_timeout, self._half_close_timeout) if limit]
         while True:
+            limits = [limit / 8 for limit in (self._idle_timeout, self._half_close_timeout) if limit]
             gevent.sleep(min(limits + [SLOWEST_SWEEP]))
             for position, session in enumerate(list(self.sessions)):
                 if position % 256 == 255:
@@ -354,6 +354,34 @@ class TcpServer(StreamServer):
             sharing.spread_evenly(self.socket)
             raise
         sharing.stop_taking(self.socket)
+
+    def move(self, listener):
+        """Accept from another bound listener, which this object owns from now on. Sessions go on; clients that wait in the
+        old one's queue are served, as many as there is room for."""
+        self.stop_accepting()
+        while not self.full():
+            accepted = self.do_read()
+            if accepted is None:
+                break
+            get_hub().loop.run_callback(self.do_handle, *accepted)
+            gevent.sleep(0)                # it begins, and counts
+        self.stop_accepting()
+        self.socket.close()
+        self.set_listener(listener)
+        self.init_socket()                 # as `start` does
+        self._resume_accepting()
+
+    def change(self, settings, max_connections):
+        """Other settings from now on, for sessions that live as well."""
+        self.max_connections = max_connections
+        self._connect_timeout = settings.connect_timeout
+        self._idle_timeout = settings.idle_timeout
+        self._half_close_timeout = settings.half_close_timeout
+        self._on_down = settings.on_down
+        self._on_removed = settings.on_removed
+        self._log_sessions = settings.log_level == 'debug'
+        if self._paused:
+            self._resume_accepting()
 
     def cut_all(self, reason):
         """End every session, and wait until they have. Returns how many it were."""

@@ -22,9 +22,12 @@ class Replies(object):
         self._pool = pool
         self._clock = clock
         self._responses = settings.responses
-        self._prove_health = settings.check.name in ('udp', 'off')
+        self.change(settings)
         self._watcher = get_hub().loop.io(upstreams.fileno(), READ)
         self._watcher.start(self._carry)
+
+    def change(self, settings):
+        self._prove_health = settings.check.name in ('udp', 'off')
 
     @never_waits
     def _carry(self):

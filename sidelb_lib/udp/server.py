@@ -156,6 +156,11 @@ class UdpServer(DatagramServer):
         self._replies.close()
         self._upstreams.close()
 
+    def change(self, settings, max_sessions):
+        """Other settings from now on, for sessions that live as well."""
+        self.table.change(settings, self._affordable(max_sessions, settings))
+        self._replies.change(settings)
+
     # --- what is counted --------------------------------------------------------------------------------------------
 
     def bytes_in_flight(self):

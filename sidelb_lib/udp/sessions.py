@@ -77,10 +77,15 @@ class SessionTable(object):
         self._log = log
         self._clock = clock
         self._settings = settings
-        self._logs_sessions = settings.log_level == 'debug'
+        self.change(settings, limit)
         self._room_maker = RoomMaker(self.by_key)
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
+
+    def change(self, settings, limit):
+        """Other settings, or at first: what is not read where it acts."""
+        self.limit = limit
+        self._logs_sessions = settings.log_level == 'debug'
 
     # --- begin and move ---------------------------------------------------------------------------------------------
 

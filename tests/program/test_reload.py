@@ -1,0 +1,276 @@
+"""A reload: SIGHUP and `sidelb reload` take a changed file over, all or nothing, and no session notices."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+from ..support.clients import connect, how_it_ends, read_line
+from ..support.program import Sidelb, run_sidelb
+from ..support.servers import Server
+from ..support.waiting import wait_until
+from .test_services import address_of, free_port, service, serving, who, write      # noqa: F401
+
+
+@pytest.fixture
+def servers():
+    with Server('A') as one, Server('B') as two:
+        yield one, two
+
+
+def reload(sidelb):
+    finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, 'reloaded\n', '')
+
+
+def members(sidelb, name):
+    found = sidelb.status()['services'][name]['members']
+    return sorted(member['name'] for member in found if member['state'] != 'departing')
+
+
+def descriptors(sidelb):
+    return len(os.listdir('/proc/%d/fd' % sidelb.process.pid))
+
+
+def memory(sidelb):
+    with open('/proc/%d/statm' % sidelb.process.pid) as statm:
+        return int(statm.read().split()[1]) * os.sysconf('SC_PAGESIZE')
+
+
+def talk(client, word=b'hello\n'):
+    client.sendall(word)
+    return read_line(client)
+
+
+# --- all that may change ---
+
+CHANGES = [
+    {'mode': 'least-connections'}, {'mode': 'round-robin'}, {'check_interval': '200ms'}, {'check': 'off'},
+    {'check': 'tcp', 'check_fall': '5'}, {'check_rise': '1'}, {'connect_timeout': '1s'}, {'idle_timeout': '5m'},
+    {'half_close_timeout': '1m'}, {'on_down': 'close'}, {'on_removed': 'close'}, {'max_connections': '300'},
+    {'refresh': '5s'}, {'dns_hold': '1s'}, {'session_timeout': None}, {}]
+
+
+def test_sessions_survive_reloads_with_everything_that_may_change(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two))) as sidelb:
+        address = address_of(sidelb, 'db')
+        clients = [connect(address) for _ in range(100)]
+        try:
+            assert set(read_line(client) for client in clients) == set('AB')
+            total = sidelb.status()['services']['db']['connections']['total']
+            for number, change in enumerate(CHANGES):
+                change = dict((key, value) for key, value in change.items() if value)
+                write('[sidelb]\nlog_level = %s\n' % ('debug', 'info')[number % 2] + service('db', one, two, **change))
+                reload(sidelb)
+                assert who(address) in 'AB'
+            assert all(talk(client) == 'hello' for client in clients)
+            after = sidelb.status()['services']['db']['connections']
+            assert (after['active'], after['total']) == (len(clients), total + len(CHANGES))
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_servers_come_and_go_and_what_stays_keeps_its_state(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, check_interval='200ms'))) as sidelb:
+        address = address_of(sidelb, 'db')
+        with contextlib.closing(connect(address)) as client:
+            assert read_line(client) == 'A'
+            before = sidelb.status()['services']['db']['members'][0]['addresses'][0]
+            write(service('db', one, two, check_interval='200ms'))
+            reload(sidelb)
+            wait_until('B is no server', lambda: len(members(sidelb, 'db')) == 2)
+            assert set(who(address) for _ in range(4)) == set('AB')
+            after = sidelb.status()['services']['db']['members'][0]['addresses'][0]
+            assert (after['address'], after['since'][:19], after['changes']) == (
+                before['address'], before['since'][:19], before['changes'])
+            write(service('db', two, check_interval='200ms'))
+            reload(sidelb)
+            wait_until('A is still a server', lambda: members(sidelb, 'db') == [str(two)])
+            assert [who(address) for _ in range(4)] == ['B'] * 4
+            assert talk(client) == 'hello'
+
+
+def test_a_changed_check_finds_what_the_former_did_not(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two, check='off'))) as sidelb:
+        one.die()
+        write(service('db', one, two, check_interval='100ms'))
+        reload(sidelb)
+        sidelb.wait_for_log('db: .* is down')
+        one.listen()
+        sidelb.wait_for_log('db: .* is up')
+        one.die()
+        sidelb.wait_for_log('db: .* is down', times=2)
+        write(service('db', one, two, check='off', check_interval='100ms'))
+        reload(sidelb)
+        one.listen()
+        sidelb.wait_for_log('db: .* is up', times=2)         # one that a check had put down gets another chance
+
+
+def test_a_listener_moves_and_its_sessions_stay(write, servers):      # noqa: F811
+    one, _ = servers
+    with serving(write(service('db', one))) as sidelb:
+        address = address_of(sidelb, 'db')
+        with contextlib.closing(connect(address)) as client:
+            assert read_line(client) == 'A'
+            write(service('db', one, listener='127.0.0.2:0'))
+            reload(sidelb)
+            sidelb.wait_for_log('db: listening on 127.0.0.2:')
+            host, port = sidelb.status()['services']['db']['listener'].split(':')
+            assert who((host, int(port))) == 'A'
+            with pytest.raises(EnvironmentError):
+                connect(address)
+            assert talk(client) == 'hello'
+
+
+def test_a_service_that_is_added_listens_and_one_that_is_removed_drains(write, servers):      # noqa: F811
+    one, two = servers
+    drain = '[sidelb]\ndrain_timeout = 1s\n'
+    with serving(write(drain + service('a', one))) as sidelb:
+        address = address_of(sidelb, 'a')
+        client = connect(address)
+        with contextlib.closing(client):
+            assert read_line(client) == 'A'
+            write(drain + service('b', two))
+            reload(sidelb)
+            assert who(address_of(sidelb, 'b')) == 'B'
+            sidelb.wait_for_log('a: draining')
+            assert sorted(sidelb.status()['services']) == ['b']
+            wait_until('its listener is open', lambda: refuses(address))
+            assert talk(client) == 'hello'
+            assert how_it_ends(client) == 'reset'
+        sidelb.wait_for_log('a: stopped: 1 session')
+
+
+def refuses(address):
+    try:
+        connect(address).close()
+        return False
+    except EnvironmentError:
+        return True
+
+
+def test_sighup_takes_the_file_over_too(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('a', one))) as sidelb:
+        address_of(sidelb, 'a')
+        write(service('a', one) + service('b', two))
+        sidelb.signal(signal.SIGHUP)
+        assert who(address_of(sidelb, 'b')) == 'B'
+        sidelb.wait_for_log('info reloaded: added: b')
+        sidelb.wait_for_log('looking up and probing now')
+
+
+def test_the_log_changes_at_once(write, servers):      # noqa: F811
+    one, _ = servers
+    with serving(write(service('a', one))) as sidelb:
+        address = address_of(sidelb, 'a')
+        write('[sidelb]\nlog_format = json\nlog_level = debug\n' + service('a', one))
+        reload(sidelb)
+        assert who(address) == 'A'
+        sidelb.wait_for_log('"event": "session"')
+
+
+# --- nothing ---
+
+@pytest.mark.parametrize('text, says', [
+    ('mode = fastest', 'mode = fastest: choose round-robin or least-connections'),
+    ('proto = udp', '[service:b] proto: a change needs a restart'),
+    ('reuse_port = on', '[service:b] reuse_port: a change needs a restart'),
+    ('resolver = 10.0.0.53', '[service:b] resolver: a change needs a restart'),
+    ('[sidelb]\nhttp = 127.0.0.1:0', '[sidelb] http: a change needs a restart'),
+])
+def test_one_mistake_changes_nothing(write, servers, text, says):      # noqa: F811
+    one, two = servers
+    with serving(write(service('a', one) + service('b', one))) as sidelb:
+        address_of(sidelb, 'b')
+        before = sidelb.status()
+        write(service('a', one, two) + service('b', one) + text + '\n' + service('c', two))
+        finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
+        assert finished.returncode == 1 and finished.stdout == ''
+        assert says in finished.stderr and 'nothing has changed' in finished.stderr
+        sidelb.wait_for_log('error nothing has changed, the configuration is wrong: ')
+        after = sidelb.status()
+        assert sorted(after['services']) == ['a', 'b'] and members(sidelb, 'a') == [str(one)]
+        assert [after['services'][name]['listener'] for name in 'ab'] == [
+            before['services'][name]['listener'] for name in 'ab']
+
+
+def test_a_listener_that_can_not_be_bound_changes_nothing(write, servers):      # noqa: F811
+    one, two = servers
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen(1)
+        with serving(write(service('a', one))) as sidelb:
+            address = address_of(sidelb, 'a')
+            before = descriptors(sidelb)
+            write(service('a', two) + service('b', one) + service('c', one, listener='%s:%d' % taken.getsockname()))
+            finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
+            assert finished.returncode == 1
+            assert '[service:c] cannot listen on %s:%d' % taken.getsockname() in finished.stderr
+            assert [who(address) for _ in range(3)] == ['A'] * 3
+            wait_until('what was bound is still open', lambda: descriptors(sidelb) <= before)
+
+
+def test_a_listener_that_overlaps_its_former_address_needs_a_restart(write, servers):      # noqa: F811
+    one, _ = servers
+    port = free_port()
+    with serving(write(service('a', one, listener='127.0.0.1:%d' % port))) as sidelb:
+        address = address_of(sidelb, 'a')
+        write(service('a', one, listener='0.0.0.0:%d' % port))
+        finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
+        assert finished.returncode == 1
+        assert '[service:a] listener: from %s:%d to 0.0.0.0:%d needs a restart: they overlap' % (
+            address + (port,)) in finished.stderr
+        assert who(address) == 'A'
+
+
+def test_an_instance_without_a_file_looks_up_and_probes(servers):
+    one, _ = servers
+    with Sidelb(one) as sidelb:
+        reload(sidelb)
+        sidelb.wait_for_log('looking up and probing now')
+
+
+def test_an_instance_that_is_too_old_is_told_as_such(tmpdir):
+    path = str(tmpdir.join('old.sock'))
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as old:
+        old.bind(path)
+        old.listen(1)
+
+        def answer():
+            client, _ = old.accept()
+            client.recv(100)
+            client.sendall(b'HEALTHY\n')
+            client.close()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        finished = run_sidelb('reload', '--socket=' + path)
+        thread.join()
+    assert finished.returncode == 1 and 'it is too old' in finished.stderr
+
+
+# --- what it costs ---
+
+def test_reloads_leave_descriptors_and_memory_as_they_were(write, servers):      # noqa: F811
+    one, two = servers
+    texts = [service('a', one) + service('b', two, check_interval='200ms'),
+             service('a', one, two, mode='least-connections', listener='127.0.0.2:0') + service('c', one, check='off')]
+    with serving(write(texts[0] + '[sidelb]\ndrain_timeout = 0\n')) as sidelb:
+        def reload_many(count):
+            for number in range(count):
+                write(texts[number % 2] + '[sidelb]\ndrain_timeout = 0\n')
+                assert b'"ok": true' in sidelb.ask(b'reload {}\n')
+        reload_many(100)
+        wait_until('services are still draining', lambda: descriptors(sidelb) < 40)
+        open_before, memory_before = descriptors(sidelb), memory(sidelb)
+        reload_many(400)
+        wait_until('descriptors have leaked', lambda: descriptors(sidelb) <= open_before + 2)
+        assert memory(sidelb) - memory_before < 4 << 20
