@@ -265,7 +265,7 @@ def check_sidelb_command(arguments):
     if chosen['demo']:
         return                              # tests/test_demo.py
     with Server() as server:
-        if chosen['status'] or chosen['--health-check-uds']:
+        if chosen['status'] or chosen['reload'] or chosen['--health-check-uds']:
             with Sidelb(server) as instance:
                 arguments = [argument for argument in arguments if not argument.startswith('--socket')]
                 finished = run_sidelb(*(arguments + ['--socket=' + instance.status_path]))
