@@ -291,12 +291,13 @@ def events_in_the_code():
     for path in library_files():
         for node in ast.walk(ast.parse(text_of(path))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                method = 'warning' if node.func.attr in ('drop', '_tell_once') else node.func.attr
+                method = 'warning' if node.func.attr in ('drop', '_log_once') else node.func.attr
                 for event in texts(node.args[0]) if method in LOGGING else []:
                     events[event].add(method)
             elif isinstance(node, ast.Tuple) and len(node.elts) == 3:         # (level, event, template)
                 for level in set(texts(node.elts[0])) & set(LOGGING):
-                    events[texts(node.elts[1])[0]].add(level)
+                    for event in texts(node.elts[1]):
+                        events[event].add(level)
     return dict(events)
 
 
