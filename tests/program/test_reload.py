@@ -87,6 +87,7 @@ def test_servers_come_and_go_and_what_stays_keeps_its_state(write, servers):    
         address = address_of(sidelb, 'db')
         with contextlib.closing(connect(address)) as client:
             assert read_line(client) == 'A'
+            wait_until('A was never checked', lambda: address_in_status(sidelb, one)['state'] == 'up')
             before = address_in_status(sidelb, one)
             write(service('db', one, two, check_interval='200ms'))
             reload(sidelb)
