@@ -260,7 +260,7 @@ def test_an_instance_that_is_too_old_is_told_as_such(tmpdir):
         thread.start()
         finished = run_sidelb('reload', '--socket=' + path)
         thread.join()
-    assert finished.returncode == 1 and 'it is too old' in finished.stderr
+    assert finished.returncode == 1 and 'this instance is too old' in finished.stderr
 
 
 # --- what it costs ---
