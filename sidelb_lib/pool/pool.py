@@ -15,6 +15,7 @@ from .flapping import damped, note_turn
 from .members import DOWN, DRAINING, STANDBY, UNCHECKED, UP, Address, Lease, Member, Tried, Verdict
 from .memory import Memory
 from .merging import SLICE, Group, merge_groups
+from .roles import Roles
 from .slow_start import SlowStart
 
 
@@ -28,6 +29,7 @@ class Pool(object):
     - `'added'`, Address: a new address; `'removed'`, Address: it has left every source;
     - `'failed'`, Address: an attempt on it failed (a good moment for a probe);
     - `'down'`, Address: it went down; `'up'`, Address: it came up;
+    - `'role'`, Address: it says that it has another role, so others may have changed theirs as well;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'filled'`, Pool: there are members again after there were none;
     - `'available'`, Pool: new sessions find a server again after there was none;
@@ -46,6 +48,7 @@ class Pool(object):
         self._log = log
         self._clock = clock
         self._read(settings)
+        self._roles = self._make_roles(settings)
         self._addresses = {}         # (host, port) -> Address, of `members` alone
         self._sources = {}           # source -> its last groups
         self._leaving = OrderedDict()   # endpoint -> departing Member
@@ -71,6 +74,8 @@ class Pool(object):
         another kind of check has found."""
         former, was_healthy = self._check, self.healthy
         self._read(settings)
+        if self._check != former:
+            self._roles = self._make_roles(settings)
         for address in self.addresses():
             if not self._is_checked:
                 address.probes = Verdict()
@@ -87,6 +92,9 @@ class Pool(object):
         for address in self.addresses():
             self._settle(address)
         self._note_health(was_healthy)
+
+    def _make_roles(self, settings):
+        return Roles(settings, self._log, self._settle, self._notify) if self._wants_role else None
 
     def _make_slow_start(self, settings):
         return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh) if settings.slow_start else None
@@ -239,6 +247,8 @@ class Pool(object):
         member.departing = True
         self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
         self._shrink(left)
+        if self._roles:
+            self._roles.departed(address, self._clock())
         if address.active:
             self._leaving[address.endpoint] = member
         else:
@@ -386,14 +396,25 @@ class Pool(object):
             self._note_error(address, result.text)
             address.probes.failed(began, 1 if is_first else self._fall)
         else:
-            address.found, address.role = result.state, result.role
             rise = damped(self._rise, address)
             address.probes.succeeded(now, rise)
             if address.connects.is_down:           # it gets no clients that could show the contrary
                 address.connects.succeeded(now, rise)
+            address.found = result.state
+            if self._roles:
+                self._roles.told(address, result, now, is_first)
         self._settle(address)
+        if self._roles:
+            self._roles.settle(address, now)
         if result.state == DOWN:
             self._notify('failed', address)
+
+    @never_waits
+    def report_unknown(self, address):
+        """A probe of `address` could not tell anything, for the check is misconfigured: a role that it told is forgotten
+        after three intervals."""
+        if self._roles and self._knows(address) and self._roles.forget(address, self._clock()):
+            self._settle(address)
 
     @never_waits
     def restore(self, address):

@@ -1,0 +1,170 @@
+"""Weights, tiers, limits, slow start, flapping and roles, as the pool sees them."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+import pytest
+
+from sidelb_lib.checks.exchange import PASSED, Result
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.errors import NobodyReachable
+from sidelb_lib.policies.limits import Limited
+from sidelb_lib.policies.registry import policy_named
+from sidelb_lib.policies.tiers import Tiers
+from sidelb_lib.pool.merging import Group, Options
+from sidelb_lib.pool.pool import Pool
+
+from ..support.recording import RecordingLog
+
+FAILED = Result('down', None, 'refused', None)
+STANDBY = Result('standby', 'replica', None, None)
+PRIMARY = Result('up', 'primary', None, None)
+
+
+class World(object):
+    def __init__(self, **settings):
+        self.now = 1000.0
+        self.heard = []
+        settings = defaults(**dict({'check': 'off'}, **settings))
+
+        def make():
+            return Limited(policy_named(settings.mode, lambda: 0.0), lambda member: self.pool.hear('room', member))
+        policy = Tiers(make, lambda: 0.5, lambda: self.now, 0, 0, lambda tier: self.pool.hear('tier', tier))
+        self.log = RecordingLog()
+        self.pool = Pool(policy, self.log, lambda: self.now, settings)
+        self.pool.observers.append(lambda event, subject: self.heard.append(event))
+
+    def use(self, *servers):
+        """`servers` are (last number of the address, options as keywords)."""
+        self.pool.update('test', [
+            Group(None, [('10.0.0.%d' % last, 1)],
+                  Options(more.get('weight'), more.get('tier'), more.get('max')) if more else None)
+            for last, more in servers])
+        return self.pool.addresses()
+
+    def taken(self, count):
+        """{last number: sessions} of that many, which end at once."""
+        lasts = collections.Counter()
+        for _ in range(count):
+            with self.pool.take() as lease:
+                lasts[int(lease.address.host.rpartition('.')[2])] += 1
+        return dict(lasts)
+
+    def down(self, address):
+        while address.up:
+            self.pool.report_failure(address, 'refused')
+
+
+def test_sessions_follow_the_weights_of_the_servers():
+    world = World()
+    world.use((1, dict(weight=3)), (2, {}), (3, dict(weight=0)))
+    assert world.taken(8) == {1: 6, 2: 2}
+
+
+def test_a_weight_that_changes_changes_no_object_and_no_session():
+    world = World()
+    one, _ = world.use((1, dict(weight=3)), (2, {}))
+    lease = world.pool.take()
+    world.use((1, {}), (2, {}))
+    assert world.pool.addresses()[0] is one and one.member.weight == 1 and sum(world.taken(8).values()) == 8
+    lease.end()
+
+
+def test_the_next_tier_takes_over_when_nobody_of_the_first_is_up():
+    world = World()
+    one, two, three = world.use((1, {}), (2, {}), (3, dict(tier=2)))
+    world.down(one)
+    assert world.taken(4) == {2: 4}
+    world.down(two)
+    assert world.taken(4) == {3: 4}
+    assert world.log.events('tier_changed') == ['new sessions go to tier 2: 1 of 1 servers up']
+    world.pool.restore(one)
+    assert world.taken(4) == {1: 4}
+
+
+def test_a_retry_of_a_client_goes_to_the_next_tier_when_its_own_is_exhausted():
+    world = World()
+    one, two = world.use((1, {}), (2, dict(tier=2)))
+    with world.pool.take() as lease:
+        lease.failed('refused')
+    with world.pool.take(lease.tried) as other:
+        assert (lease.address, other.address) == (one, two)
+
+
+def test_what_is_full_waits_for_room_and_is_not_taken_in_last_resort():
+    world = World()
+    _, _, three = world.use((1, dict(max=2)), (2, dict(max=1)), (3, {}))
+    world.down(three)
+    leases = [world.pool.take() for _ in range(3)]
+    assert sorted(lease.address.host for lease in leases) == ['10.0.0.1', '10.0.0.1', '10.0.0.2']
+    world.down(leases[0].address)              # the other one is full, and is all that is up
+    with pytest.raises(NobodyReachable) as raised:
+        world.pool.take()
+    assert raised.value.kind == 'every_server_is_full'
+    before = len(world.heard)
+    [lease for lease in leases if lease.address.host == '10.0.0.2'][0].end()
+    assert world.heard[before:] == ['room'] and world.taken(1) == {2: 1}
+
+
+def test_a_server_that_comes_up_takes_its_share_little_by_little():
+    world = World(slow_start='30s')
+    one, two = world.use((1, {}), (2, {}))
+    assert world.taken(10) == {1: 5, 2: 5}     # not at the start of the process
+    world.down(two)
+    world.pool.restore(two)
+    for elapsed, part in ((0, 0.1), (3, 0.1), (10, 1 / 3.0), (15, 0.5), (30, 1)):
+        world.now = 1000.0 + elapsed
+        world.pool.tick()
+        assert abs(two.member.weight - part) < 0.01
+    assert two.member.weight == 1
+
+
+def test_a_new_server_is_cold_as_well_and_its_name_does_not_change_that():
+    world = World(slow_start='30s')
+    world.use((1, {}))
+    _, two = world.use((1, {}), (2, {}))
+    assert two.member.weight == 0.1
+    world.now += 15
+    world.pool.update('test', [Group('a', [('10.0.0.1', 1)]), Group('b', [('10.0.0.2', 1)])])
+    assert two.member.name == 'b' and two.member.weight == 0.5
+    assert 300 <= world.taken(900)[2] <= 301
+    world.now += 15
+    world.pool.tick()
+    assert two.member.weight == 1
+
+
+def test_a_server_that_flaps_has_to_show_more_each_time():
+    world = World(check='tcp')
+    one, _ = world.use((1, {}), (2, {}))
+    world.pool.report_result(one, PASSED, world.now)
+    needed = []
+    for _ in range(6):
+        world.now += 1
+        for _ in range(2):
+            world.pool.report_result(one, FAILED, world.now)
+        count = 0
+        while not one.up:
+            world.now += 1
+            count += 1
+            world.pool.report_result(one, PASSED, world.now)
+        needed.append(count)
+    assert needed == [2, 4, 8, 16, 32, 32]
+    world.now += 700                           # it has stayed up
+    for _ in range(2):
+        world.pool.report_result(one, FAILED, world.now)
+    world.now += 1
+    for _ in range(2):
+        world.pool.report_result(one, PASSED, world.now)
+    assert one.up
+
+
+def test_a_drained_server_takes_nothing_even_in_last_resort():
+    world = World()
+    one, two = world.use((1, {}), (2, {}))
+    lease = world.pool.take()
+    world.pool.drain(one.member)
+    world.down(two)
+    assert one.state == 'draining' and world.taken(4) == {2: 4} and lease.address is one
+    world.pool.drain(one.member, False)
+    assert world.taken(4) == {1: 4}
+    lease.end()
