@@ -3,7 +3,6 @@ from __future__ import absolute_import, division, print_function
 
 import ctypes
 import errno
-import hashlib
 import os
 import re
 import select
@@ -276,6 +275,7 @@ def http_server_is_sound():
 
 def digest_of(data):
     """MD5 of `data`, to spread by and not to keep secrets; SHA-1 on a host that forbids MD5 altogether (FIPS)."""
+    import hashlib                           # and OpenSSL with it, 1 MiB: for those who ask for mode=source
     try:
         return hashlib.md5(data, usedforsecurity=False).digest()
     except TypeError:                        # before Python 3.9

@@ -4,7 +4,6 @@ Who may connect to the socket may command: its mode is 0600. Every act is an eve
 """
 from __future__ import absolute_import, division, print_function
 
-import difflib
 import json
 
 import gevent
@@ -108,6 +107,7 @@ class Commands(object):
                 found += [(name, service, member) for member in members]
                 names.update(one for member in service.pool.members for one in names_of(member))
         if not found:
+            import difflib
             near = difflib.get_close_matches(wanted, sorted(names), 3)
             raise Refused('there is no server %s%s' % (wanted, ': did you mean %s?' % ' or '.join(near) if near else ''))
         return found

@@ -1,7 +1,6 @@
 """Where the status socket is when nobody has named a place."""
 from __future__ import absolute_import, division, print_function
 
-import glob
 import os
 import re
 
@@ -59,6 +58,7 @@ def _why_not(path):
 
 def of_other_users(places=OF_USERS):
     """The sockets of other users where somebody listens: each is its owner's whose number is in its path."""
+    import glob
     found = []
     for pattern, form in places:
         for path in sorted(glob.glob(pattern)):
