@@ -262,8 +262,8 @@ def readme_command(start):
 def check_sidelb_command(arguments):
     """Is that a `sidelb` command? One that asks is asked of an instance, one that serves must have a good configuration."""
     chosen = sidelb.understand(arguments)
-    if chosen['demo']:
-        return                              # tests/test_demo.py
+    if chosen['demo'] or chosen['doctor'] or chosen['drain'] or chosen['enable']:
+        return                              # tests/demo, tests/doctor, tests/program/test_commands.py
     with Server() as server:
         if chosen['status'] or chosen['reload'] or chosen['--health-check-uds']:
             with Sidelb(server) as instance:
