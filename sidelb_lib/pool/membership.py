@@ -1,0 +1,184 @@
+"""Which members there are: what the sources say, merged, and applied member by member."""
+from __future__ import absolute_import, division, print_function
+
+from collections import OrderedDict
+
+from ..hub import never_waits
+from ..policies.places import Places
+from .members import DOWN, UP, Address, Member
+from .memory import Memory
+from .merging import SLICE, Group, merge_groups
+
+
+class Membership(object):
+    """The half of the pool that follows the sources. The other half, `Pool`, hears of each change by `_formed(member,
+    formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)`, `_note_health(before)`, and
+    has `healthy`.
+    """
+
+    def __init__(self, log, clock, pause):
+        self.observers = []
+        self._places = Places()
+        self.members = self._places.members      # known to some source, in stable order
+        self._log = log
+        self._clock = clock
+        self._pause = pause
+        self._addresses = {}         # (host, port) -> Address, of `members` alone
+        self._sources = {}           # source -> its last groups
+        self._leaving = OrderedDict()   # endpoint -> departing Member
+        self._memory = Memory(clock)
+        self._drained = frozenset()  # names and endpoints
+        self._outdated = False       # a source has news that are not taken in yet
+        self._updating = False
+
+    @property
+    def departing(self):
+        """Members known to no source any more, still with sessions."""
+        return list(self._leaving.values())
+
+    @never_waits
+    def addresses(self):
+        """Every address that some source knows, in stable order."""
+        return [address for member in self.members for address in member.addresses]
+
+    def update(self, source, groups):
+        """Take the new answer of `source`: a list of merging.Group, each one member as that source sees it.
+
+        Addresses that stay keep their identity, health and sessions; those that no source has any more depart. One that
+        returns within minutes is as it left. What changes is changed one member after another, with pauses, and what
+        comes meanwhile from another source is taken in by the update that is under way.
+        """
+        groups = [Group(*group) for group in groups]
+        if self._sources.get(source) == groups:
+            return
+        self._sources[source] = groups
+        self._outdated = True
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            while self._outdated:
+                self._outdated = False
+                self._apply(merge_groups([group for answer in self._sources.values() for group in answer], self._pause))
+        finally:
+            self._updating = False
+
+    def _apply(self, merged):
+        """Make the members those of the merged groups."""
+        was_empty, was_healthy = not self.members, self.healthy
+        others_are_up = any(address.state == UP for address in self._addresses.values())
+        self._others_served = others_are_up
+        wanted = set()
+        for group in self._in_slices(merged):
+            wanted.update(group.endpoints)
+            self._take_in(group, others_are_up)
+        left = [address for endpoint, address in self._addresses.items() if endpoint not in wanted]
+        for address in self._in_slices(left):
+            self._depart(address)
+        if was_empty and self.members:
+            self._notify('filled', self)
+        self._note_health(was_healthy)
+
+    def _in_slices(self, items):
+        for number, item in enumerate(items):
+            if self._pause and number % SLICE == SLICE - 1:
+                self._pause()
+            yield item
+
+    def _take_in(self, group, others_are_up):
+        """Have a member for a merged group; an existing one is kept when nothing of it changes."""
+        addresses, added = [], []
+        for endpoint in group.endpoints:
+            address = self._addresses.get(endpoint)
+            if address is None:
+                address = self._returned(endpoint) or self._new_address(endpoint, others_are_up)
+                self._addresses[endpoint] = address
+                added.append(address)
+            addresses.append(address)
+        name, member = group.name or str(addresses[0]), addresses[0].member
+        if added or member.name != name or member.addresses != addresses:
+            self._form(Member(name, addresses, group.order, group.options))
+        elif member.options != group.options:
+            self._dropped(member)
+            member.take_options(group.options)
+            self._review(member)
+        for address in added:
+            self._notify('added', address)
+
+    def _new_address(self, endpoint, others_are_up):
+        address = Address(endpoint[0], endpoint[1], self._clock())
+        address.is_newcomer = others_are_up
+        address.is_drained = endpoint in self._drained
+        return address
+
+    def _returned(self, endpoint):
+        """The address that is departing, or has left a while ago, and is back in a source; or None."""
+        member = self._leaving.pop(endpoint, None)
+        return member.addresses[0] if member else self._memory.recall(endpoint)
+
+    def _form(self, member):
+        """A new member, out of new addresses and of those of others."""
+        formers = []
+        for address in member.addresses:
+            former, address.member = address.member, member
+            if former and not former.departing and former not in formers:
+                formers.append(former)
+        member.active = sum(address.active for address in member.addresses)
+        if member.name in self._drained:
+            for address in member.addresses:
+                address.is_drained = True
+        turns = [former.turn for former in formers if former.turn is not None]
+        member.turn = min(turns) if turns else None
+        self._log_formed(member, [former.name for former in formers])
+        self._places.add(member)
+        self._formed(member, formers)
+        for former in formers:
+            self._shrink(former)
+
+    def _log_formed(self, member, formers):
+        texts = ', '.join(map(str, member.addresses))
+        if formers:
+            self._log.info('member_changed', 'member {member}: {addresses} (before: {former})', member=member.name,
+                           addresses=texts, former=', '.join(formers))
+        else:
+            self._log.info('member_added', 'member {member}: {addresses}', member=member.name, addresses=texts)
+
+    def _shrink(self, member):
+        """Addresses of the member are another's now; without any it is none any more."""
+        left = [address for address in member.addresses if address.member is member]
+        if left:
+            member.addresses = left
+            member.active = sum(address.active for address in left)
+            self._shrunk(member)
+        else:
+            self._dropped(member)
+            self._places.remove(member)
+
+    def _depart(self, address):
+        """Move an address that no source has any more out of its member into a departing one, which is kept while it has
+        sessions."""
+        left = address.member
+        del self._addresses[address.endpoint]
+        address.member = member = Member(left.name, [address], left.order)
+        member.active = address.active
+        member.departing = True
+        self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
+        self._shrink(left)
+        self._departed(address)
+        if address.active:
+            self._leaving[address.endpoint] = member
+        else:
+            self._remember(address)
+        self._notify('removed', address)
+
+    def _remember(self, address):
+        if address.state == DOWN:
+            self._memory.keep(address)
+
+    def _knows(self, address):
+        """False for an address that has left while it was being probed or connected to."""
+        return self._addresses.get(address.endpoint) is address
+
+    def _notify(self, event, subject):
+        for observer in self.observers:
+            observer(event, subject)
