@@ -5,7 +5,7 @@ import pytest
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import PASSED, Deadline, ProbeFailed
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.pool.members import Address
 
 from ..support.nameserver import dead, garbage, name_server, rcode
 

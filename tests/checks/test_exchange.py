@@ -9,7 +9,7 @@ from gevent import monkey
 
 from sidelb_lib.checks.exchange import MAX_REPLY_BYTES, Conversation, Deadline, ProbeFailed, shown
 from sidelb_lib.net.connect import READ, wait_for
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.pool.members import Address
 
 from ..support.servers import Server, hang_up_after, pour, swallow
 from ..support.waiting import wait_until

@@ -5,7 +5,7 @@ import pytest
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import Deadline, ProbeFailed
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.pool.members import Address
 
 from ..support.servers import Server
 

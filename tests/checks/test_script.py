@@ -9,7 +9,7 @@ import pytest
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import PASSED, Deadline, ProbeFailed
 from sidelb_lib.config import settings
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.pool.members import Address
 
 from ..support.servers import Server, pour, swallow
 from ..support.waiting import wait_until

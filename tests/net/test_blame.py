@@ -9,7 +9,7 @@ import pytest
 from sidelb_lib.compat import SocketError, new_socket
 from sidelb_lib.net.blame import HOST, LATER, SERVER, blame
 from sidelb_lib.net.connect import ConnectError, connect
-from sidelb_lib.pool.pool import Address
+from sidelb_lib.pool.members import Address
 from ..support.netns import NetworkNamespace, entered
 from ..support.processes import run
 from ..support.requirements import need_namespaces, need_program
