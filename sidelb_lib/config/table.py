@@ -98,6 +98,8 @@ TABLE = _table(
              'how long an empty DNS answer is distrusted before the servers are let go'),
     )),
     ('Balancing', (
+        _row('prefer', one_of('ipv4', 'ipv6', 'any'), 'ipv4',
+             'which addresses of a server with both families take its sessions while they are up: ipv4, ipv6 or any'),
         _row('instance', parse_instance, 'automatic',
              'number of this instance in its fleet: it decides which server the first session goes to, so that N instances '
              'begin evenly; by default the number at the end of the host name (app-17), else chance, as with off'),

@@ -2,12 +2,16 @@
 from __future__ import absolute_import, division, print_function
 
 import itertools
+import socket
 
 from .members import DRAINING, STANDBY, UNCHECKED
 
 #: How an address is taken, the larger the better; a member as its best address. The policy has those of the best
 #: standing that there is.
 TAKEN, NEWCOMER, LAST_RESORT, NEVER = 3, 2, 1, 0
+
+#: The setting `prefer`: of what family the addresses are that a server's sessions go to while they may.
+FAMILIES = {'ipv4': socket.AF_INET, 'ipv6': socket.AF_INET6, 'any': None}
 
 
 def standing_of(address, weightless, by_role):
@@ -25,11 +29,12 @@ class Choosing(object):
     """Keeps the policy's members those of the best standing. A change costs the same however many there are, but for the
     moment when that standing changes."""
 
-    def __init__(self, policy, log, by_role):
+    def __init__(self, policy, log, by_role, prefer='ipv4'):
         self.level = NEVER           # the best standing that there is
         self._policy = policy
         self._log = log
         self._by_role = by_role
+        self._family = FAMILIES[prefer]
         self._members = dict((standing, set()) for standing in (TAKEN, NEWCOMER, LAST_RESORT, NEVER))
         self._told = set()           # the members that the policy has
         self._capacity = set()       # those that count as capacity of their tier
@@ -41,8 +46,9 @@ class Choosing(object):
         standings = [standing_of(address, weightless, self._by_role) for address in member.addresses]
         best = max(standings)
         taken = [address for address, standing in zip(member.addresses, standings) if standing == best > NEVER]
-        member.usable = [address for address in taken if address.family == taken[0].family]
-        member.spare = [address for address in taken if address.family != taken[0].family]
+        preferred = [address for address in taken if address.family == self._family]
+        member.usable = preferred or taken
+        member.spare = [address for address in taken if address.family != self._family] if preferred else ()
         member.rest = [address for address, standing in zip(member.addresses, standings) if NEVER < standing < best]
         if self._know:
             self._count(member)

@@ -40,7 +40,7 @@ class Pool(Membership):
         self._policy = policy
         self._read(settings)
         self._roles = self._make_roles(settings)
-        self._choosing = Choosing(policy, log, self._wants_role)
+        self._choosing = Choosing(policy, log, self._wants_role, settings.prefer)
         self._slow_start = self._make_slow_start(settings)
 
     def _read(self, settings):
@@ -66,7 +66,7 @@ class Pool(Membership):
                 address.found = address.role = None
         if policy is not None:
             self._policy = policy
-            self._choosing = Choosing(policy, self._log, self._wants_role)
+            self._choosing = Choosing(policy, self._log, self._wants_role, settings.prefer)
             self._slow_start = self._make_slow_start(settings)
             for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
                 member.standing = None

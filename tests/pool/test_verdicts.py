@@ -293,6 +293,14 @@ def test_sessions_of_a_member_are_spread_over_its_addresses_of_the_preferred_fam
     assert sorted(lease.address.host for lease in leases) == ['10.0.0.1'] * 3 + ['10.0.0.2'] * 3 + ['10.0.0.3'] * 3
 
 
+@pytest.mark.parametrize('prefer, hosts', [
+    ('ipv4', ['10.0.0.1', '10.0.0.2']), ('ipv6', ['2001:db8::1']), ('any', ['10.0.0.1', '10.0.0.2', '2001:db8::1'])])
+def test_prefer_says_which_family_takes_the_sessions(prefer, hosts):
+    world = World(check='off', prefer=prefer)
+    world.pool.update('ring', [Group('db', [('10.0.0.1', 1), ('10.0.0.2', 1), ('2001:db8::1', 1)])])
+    assert sorted(set(world.pool.take().address.host for _ in range(6))) == hosts
+
+
 def test_the_other_family_serves_when_the_preferred_one_is_down():
     world = World(check='off')
     world.pool.update('ring', [Group('db', [('10.0.0.1', 1), ('2001:db8::1', 1)])])
