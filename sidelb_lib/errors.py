@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 MAX_SHOWN = 120         # characters of what somebody else wrote
+MAX_MISTAKE = 800       # characters of a mistake in a configuration
 
 
 class SidelbError(Exception):
@@ -9,11 +10,11 @@ class SidelbError(Exception):
 
 
 class SettingsError(SidelbError):
-    """The configuration is wrong. `mistakes` lists every mistake found, one line each."""
+    """The configuration is wrong. `mistakes` lists every mistake found, one printable line each."""
 
     def __init__(self, mistakes):
-        SidelbError.__init__(self, '\n'.join(mistakes))
-        self.mistakes = list(mistakes)
+        self.mistakes = [printable(mistake, MAX_MISTAKE) for mistake in mistakes]
+        SidelbError.__init__(self, '\n'.join(self.mistakes))
 
 
 class BindError(SidelbError):
@@ -39,10 +40,10 @@ class NobodyReachable(SidelbError):
         self.kind = kind
 
 
-def printable(text):
+def printable(text, limit=MAX_SHOWN):
     """`text` from outside, for a terminal or a log: all but printable ASCII is escaped, and it is cut."""
-    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:MAX_SHOWN])
-    return shown + ('...' if len(text) > MAX_SHOWN else '')
+    shown = ''.join(one if ' ' <= one <= '~' else _escaped(ord(one)) for one in text[:limit])
+    return shown + ('...' if len(text) > limit else '')
 
 
 def _escaped(code):

@@ -192,6 +192,11 @@ class Process(object):
             else:
                 self.services[name].change(settings, budget, listeners.get(name))
 
+    def drained(self):
+        """The names of members that a person has drained."""
+        return sorted(set(member.name for service in self.services.values() for member in service.pool.members
+                          if any(address.is_drained for address in member.addresses)))
+
     def _end(self, service):
         service.drain(self._stop_now)
         service.stop()

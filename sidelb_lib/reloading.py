@@ -34,8 +34,10 @@ class Reloader(object):
             found = changes(self._configuration, wanted)
             self._configuration = wanted
             self._process.take_over(wanted, found, services, listeners)
-            self._log.info('reloaded', 'reloaded: {summary}', summary=summary(found), added=', '.join(found.added),
-                           removed=', '.join(found.removed), changed=', '.join(found.changed))
+            drained = self._process.drained()
+            self._log.info('reloaded', 'reloaded: {summary}', summary=summary(found, drained),
+                           added=', '.join(found.added), removed=', '.join(found.removed),
+                           changed=', '.join(found.changed), drained=', '.join(drained))
             return [], found
 
     def _read(self):
@@ -66,9 +68,10 @@ class Reloader(object):
         return []
 
 
-def summary(found):
-    """`1 service added: x; db: mode, refresh`."""
+def summary(found, drained):
+    """`added: x; db: mode, refresh; still draining: db1`."""
     parts = ['%s: %s' % (word, ', '.join(names)) for word, names in (
-        ('added', found.added), ('removed', found.removed), ('process', found.process)) if names]
+        ('added', found.added), ('removed', found.removed), ('process', found.process),
+        ('still draining', drained)) if names]
     parts += ['%s: %s' % (name, ', '.join(keys)) for name, keys in found.changed.items()]
     return '; '.join(parts) or 'nothing differs'

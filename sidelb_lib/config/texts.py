@@ -18,6 +18,7 @@ _PAGE_HEAD = """\
 Each can be given as an argument, `key=value`, or as an environment variable, `SIDELB_` and the key in capitals; the
 listener is `SIDELB_BIND_ADDR`. An argument beats the environment, which beats the default. Durations are `500ms`,
 `5s`, `2m`, `1h`; a bare number is seconds. `sidelb --check-config` shows what is in force and where it comes from.
+In a file of [several services](services.md) those of the process stand in `[sidelb]`.
 
 This page is made by `python -m sidelb_lib.config.texts > docs/settings.md`.
 """
@@ -93,6 +94,7 @@ def page(width=110):
         lines += ['## %s' % group, '']
         for setting in settings:
             for_whom = ', for proto=%s' % setting.protocol if setting.protocol else ''
+            for_whom += ', of the process' if setting.of_process else ''
             for_whom += '; a change needs a restart' if setting.needs_restart else ''
             item = '- **`%s`** (default `%s`%s): %s' % (setting.key, setting.default, for_whom, setting.meaning)
             lines += textwrap.wrap(item, width, subsequent_indent='  ', break_on_hyphens=False, break_long_words=False)

@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function
 
 import os
+import random
 import socket
 
 import pytest
@@ -275,3 +276,36 @@ def test_mistakes_are_short_lines_of_printable_ascii_whatever_was_written(mistak
     text = u'{0}\n[{0}]\n{0} = {0}\n[service:{0}]\n[service:a]\nlistener = {0}\nbackends = {0}, %({0})s\n{0} = {0}\n'
     for mistake in mistakes(text.format(hostile)):
         assert len(mistake) < 700 and all(' ' <= one <= '~' for one in mistake), mistake
+
+
+# --- whatever is in the file ---
+
+def test_a_file_that_was_damaged_is_read_or_its_mistakes_are_told(write):
+    """Good files with bytes, lines and pieces lost, doubled and exchanged: nothing but mistakes of one line each."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    good = ('[sidelb]\nlog_level = info\n[defaults]\ncheck = want:220,ask:QUIT\\r\\n\nrefresh = 5s  ; x\n' + SERVICE +
+            '[service:b]\nproto = udp\nlistener = [::1]:53\nring_domain = a:1/weight=3,\n  _d._udp.b\n  # c\n'
+            '  %(ENV_X)s\n').encode('ascii')
+    for _ in range(1500):
+        text = good
+        for _ in range(chance.randint(1, 4)):
+            text = damaged(text, chance)
+        try:
+            file.load(write(text), [], {'X': 'c:1'})
+        except SettingsError as error:
+            for mistake in error.mistakes:
+                assert len(mistake) < 900 and all(' ' <= one <= '~' for one in mistake), (seed, mistake)
+        except Exception:
+            print('seed %d: %r' % (seed, text))
+            raise
+
+
+def damaged(text, chance):
+    start, end = sorted([chance.randint(0, len(text)), chance.randint(0, len(text))])
+    end = min(end, start + 30)
+    return chance.choice([
+        text[:start] + text[end:], text[:end] + text[start:],
+        text[:start] + bytes(bytearray([chance.randrange(256)])) + text[start + 1:],
+        text[:start] + chance.choice([b'\n', b'%', b'[', b'\x00', b'=', b',', b' ', b'/', b'\xff', b'%(']) + text[start:],
+        b'\n'.join(chance.sample(text.split(b'\n'), text.count(b'\n') + 1))])

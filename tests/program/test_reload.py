@@ -174,6 +174,18 @@ def test_sighup_takes_the_file_over_too(write, servers):      # noqa: F811
         sidelb.wait_for_log('looking up and probing now')
 
 
+def test_a_server_that_a_person_has_drained_stays_drained(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two))) as sidelb:
+        address = address_of(sidelb, 'db')
+        finished = run_sidelb('drain', one, '--socket=' + sidelb.status_path)
+        assert finished.returncode == 0, finished
+        write(service('db', two, one, mode='least-connections', check_interval='1s'))
+        reload(sidelb)
+        sidelb.wait_for_log('reloaded: .*still draining: %s' % one)
+        assert [who(address) for _ in range(4)] == ['B'] * 4
+
+
 def test_the_log_changes_at_once(write, servers):      # noqa: F811
     one, _ = servers
     with serving(write(service('a', one))) as sidelb:
