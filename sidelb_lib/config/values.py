@@ -102,8 +102,14 @@ def number(minimum, maximum):
 
 
 def parse_instance(text):
-    """A whole number, or 'off'."""
-    return 'off' if text.lower() in _OFF else number(0, 2 ** 32 - 1)(text)
+    """A whole number, also out of the end of a name (app-17), or 'off': for a name without one, too, as templates of
+    systemd may have."""
+    if re.match(r'[0-9]+\Z', text):
+        return number(0, 2 ** 32 - 1)(text)
+    if not re.match(r'[A-Za-z0-9._-]+\Z', text):
+        raise ValueError('write a number, the name of the instance (app-17), or off')
+    found = re.search(r'[._-]([0-9]{1,5})\Z', text)
+    return int(found.group(1)) if found else 'off'
 
 
 class Factor(float):

@@ -48,3 +48,7 @@ def test_instance_beats_the_host_name_and_off_is_chance():
 
 def test_instances_that_share_a_host_begin_by_chance():
     assert first_of('app-1', reuse_port='on') == 'a'
+
+
+def test_a_name_of_an_instance_is_its_number_and_chance_without_one():
+    assert first_of('app', instance='web-2') == 'c' and first_of('app-1', instance='web') == 'a'

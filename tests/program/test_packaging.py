@@ -135,7 +135,7 @@ def test_the_two_units_differ_in_what_makes_one_a_template_alone():
     assert template - one == set([
         'Description=SideLB, a sidecar load balancer (instance %i)', 'RuntimeDirectory=sidelb/%i',
         'EnvironmentFile=-/etc/sidelb/%i.env',
-        'Environment=SIDELB_REUSE_PORT=on SIDELB_STATUS_SOCKET=/run/sidelb/%i/status.sock'])
+        'Environment=SIDELB_REUSE_PORT=on SIDELB_INSTANCE=%i SIDELB_STATUS_SOCKET=/run/sidelb/%i/status.sock'])
 
 
 def test_the_example_of_an_environment_file_is_a_valid_configuration():
