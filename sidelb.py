@@ -48,7 +48,7 @@ Options:
   --watch             Print the status again every second.
   --strict            Let the doctor's exit code be 1 for a note as well.
   --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
-  --wait              Drain: return when the sessions have ended; exit code 1 after --timeout.
+  --wait              Drain: return when the sessions have ended, or with exit code 1 in time.
   --timeout=TIME      How long --wait waits [default: 30s].
   --close             Drain: cut the sessions that are left, after the wait if there is one.
   --force             Drain the last server that is up.
