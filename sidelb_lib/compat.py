@@ -106,6 +106,13 @@ def bare_socket(sock):
     return sock
 
 
+def disconnect(sock):
+    """Reset the connection of a TCP socket at once, by connect(2) to AF_UNSPEC, which Python has no form for. Raises
+    nothing."""
+    nowhere = ctypes.create_string_buffer(16)        # struct sockaddr: AF_UNSPEC is 0
+    ctypes.CDLL(None).connect(sock.fileno(), nowhere, 16)
+
+
 _SPLICE_FLAGS = 1 | 2   # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 

@@ -25,7 +25,7 @@ from .pool.history import History
 from .pool.merging import Group
 from .pool.pool import Pool
 from .tcp import server as tcp
-from .tcp.relay import RelayResources
+from .tcp.splicing import RelayResources
 from .udp import server as udp
 
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
@@ -97,9 +97,11 @@ class Service(object):
         draining = gevent.spawn(self.server.drain, self.settings.drain_timeout)
         hurried = gevent.spawn(hurry.wait)
         gevent.wait([draining, hurried], count=1)
-        cut = draining.value if draining.ready() else self.server.cut_all('a second signal came')
         hurried.kill()
-        draining.kill()
+        cut = draining.value
+        if not draining.ready():
+            draining.kill()                # first: it would go on accepting
+            cut = self.server.cut_all()
         self.log.info('stopped', 'stopped: {cut} sessions cut', cut=cut)
 
     def stop(self):
@@ -172,12 +174,8 @@ class Service(object):
         settings = self.settings
         if settings.proto == 'udp':
             return udp.UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit())
-        return tcp.TcpServer(
-            listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
-            max_connections=self._session_limit(),
-            connect_timeout=settings.connect_timeout, idle_timeout=settings.idle_timeout,
-            half_close_timeout=settings.half_close_timeout, on_down=settings.on_down, on_removed=settings.on_removed,
-            log_sessions=settings.log_level == 'debug')
+        return tcp.TcpServer(listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
+                             settings, self._session_limit())
 
     def _session_limit(self):
         if self.settings.proto == 'udp':

@@ -8,12 +8,12 @@ import socket
 
 from gevent import get_hub, getcurrent, monkey
 
-from ..compat import READ, WRITE, SocketError, new_socket, poll
+from ..compat import READ, WOULD_BLOCK, WRITE, SocketError, new_socket, poll
 from ..errors import SidelbError
 from .blame import SERVER, blame
 
-#: Where Linux begins to hand out local ports, see ip(7), ip_local_port_range.
-FIRST_EPHEMERAL_PORT = 32768
+#: Where Linux may be set to begin with local ports (ip(7), ip_local_port_range): hosts are tuned to `1024 65535`.
+FIRST_EPHEMERAL_PORT = 1024
 
 
 class ConnectError(SidelbError):
@@ -25,10 +25,15 @@ class ConnectError(SidelbError):
         self.local = blame(code, call, protocol) != SERVER
 
 
-def connect(address, timeout):
+class PeerLeft(SidelbError):
+    """The client for whom a connection was to be made has gone."""
+
+
+def connect(address, timeout, client=None):
     """Connect to `address` (its `family` and `sockaddr` are used) within `timeout` seconds.
 
-    Returns a bare, non-blocking socket that the caller owns. Raises ConnectError.
+    Returns a bare, non-blocking socket that the caller owns. Raises ConnectError; PeerLeft when it has to be waited for
+    and `client`, the socket for whom it is made, is reset or ends without a byte meanwhile.
 
     Not `gevent.socket.create_connection`: that goes through getaddrinfo and a thread even for literal addresses, and
     costs two thirds of the rate of new connections.
@@ -46,7 +51,7 @@ def connect(address, timeout):
             # connection one system call).
             code = sock.connect_ex(address.sockaddr)
             if code == errno.EALREADY:
-                code = finish_connect(sock, timeout)
+                code = finish_connect(sock, timeout, client)
         code = real_error(code, sock, address)
         if code:
             raise ConnectError(code)
@@ -69,9 +74,10 @@ def real_error(code, sock, address):
     return code
 
 
-def finish_connect(sock, timeout):
-    """Wait until a connect in progress has ended, `timeout` seconds at most. Returns its errno, 0 for success."""
-    if not wait_for(sock, WRITE, timeout):
+def finish_connect(sock, timeout, client=None):
+    """Wait until a connect in progress has ended, `timeout` seconds at most. Returns its errno, 0 for success. Raises
+    PeerLeft, see `connect`."""
+    if not (wait_for(sock, WRITE, timeout) if client is None else _wait_while_wanted(sock, timeout, client)):
         return errno.ETIMEDOUT
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
@@ -90,6 +96,38 @@ def wait_for(sock, event, seconds):
         ready.stop()
         timer.stop()
         timer.close()
+
+
+def _wait_while_wanted(sock, seconds, client):
+    """Like `wait_for` a connect, as long as `client` wants it."""
+    hub, wake = get_hub(), getcurrent().switch
+    leaving = hub.loop.io(client.fileno(), READ)
+    ready = hub.loop.io(sock.fileno(), WRITE)
+    timer = hub.loop.timer(seconds)
+    try:
+        leaving.start(wake, leaving)
+        ready.start(wake, True)
+        timer.start(wake, False)
+        event = hub.switch()
+        while event is leaving:
+            if has_left(client):
+                raise PeerLeft('the client has left')
+            leaving.stop()                 # it has sent something: more can not be told without reading that
+            event = hub.switch()
+        return event or is_ready(sock, WRITE)
+    finally:
+        leaving.stop()
+        ready.stop()
+        timer.stop()
+        timer.close()
+
+
+def has_left(sock):
+    """Has the peer been reset, or said EOF before any byte that is still to be read? Never waits."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except SocketError as error:
+        return error.errno not in WOULD_BLOCK
 
 
 def is_ready(sock, event):

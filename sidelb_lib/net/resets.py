@@ -5,9 +5,9 @@ import fcntl
 import socket
 import struct
 
-from ..compat import SocketError
+from ..compat import SocketError, disconnect
 
-TCP_CLOSE = 7                      # the state of a socket whose connection is no more, netinet/tcp.h
+TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8   # states of a socket: its connection is no more; its peer has said EOF. netinet/tcp.h
 SIOCOUTQ = 0x5411                  # tcp(7): bytes in the send queue that the peer has not acknowledged
 
 
@@ -26,7 +26,16 @@ def unacknowledged(sock):
 
 def connection_is_gone(sock):
     """Has the connection of `sock` been reset, or given up?"""
-    return ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)) == TCP_CLOSE
+    return state_of(sock) == TCP_CLOSE
+
+
+def peer_has_ended(sock):
+    """Has the peer of `sock` said EOF, or been reset, though there may be bytes to read before that?"""
+    return state_of(sock) in (TCP_CLOSE, TCP_CLOSE_WAIT)
+
+
+def state_of(sock):
+    return ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))
 
 
 def abort(sock):
@@ -34,5 +43,5 @@ def abort(sock):
     answer."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-    except SocketError:               # closed by the other side already
-        pass
+    except SocketError:               # whatever the reason: the close that follows must not be a polite one
+        disconnect(sock)

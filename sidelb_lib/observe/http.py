@@ -21,6 +21,7 @@ from . import page
 from . import render as status
 from ..net import reuse_port as sharing
 from ..compat import SocketError, let_traffic_pass, monotonic
+from ..net.accepting import PausesAccepting
 from ..net.blame import SHORTAGES
 from ..net.endpoints import canonical_ip
 
@@ -32,7 +33,6 @@ LINGER_SECONDS = 1.0             # for it to notice that it was refused, and sto
 MOST_LINGER_READS = 16
 MOST_CLIENTS = 32                # at once; one more waits, but not longer than...
 FAIR_SECONDS = 0.5               # ...until the oldest has been there for so long: that one has to go
-ACCEPT_PAUSE = 0.1               # seconds, when descriptors have run out
 
 TEXT = 'text/plain; charset=utf-8'
 TOO_LARGE = '431 Request Header Fields Too Large'
@@ -162,7 +162,7 @@ def is_own_host(text, host_name):
 
 # --- the server -----------------------------------------------------------------------------------------------
 
-class HttpServer(WSGIServer):
+class HttpServer(PausesAccepting, WSGIServer):
     """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now on.
     `start()` begins, `close()` ends it.
 
@@ -191,7 +191,7 @@ class HttpServer(WSGIServer):
         oldest = next(iter(self._clients))
         left = self._clients[oldest] + FAIR_SECONDS - monotonic()
         if left > 0:
-            self._accept_again_in(left)
+            self.pause_accepting(left)
             return True
         del self._clients[oldest]
         oldest.kill(block=False)
@@ -205,8 +205,7 @@ class HttpServer(WSGIServer):
             if error.errno in self.fatal_errors:
                 raise
             if error.errno in SHORTAGES:
-                self.stop_accepting()
-                self._accept_again_in(ACCEPT_PAUSE)
+                self.pause_accepting()
             return None
 
     def hand_over(self):
@@ -220,13 +219,6 @@ class HttpServer(WSGIServer):
         if self._handed_over and not self.closed:
             sharing.leave(self.socket)
         WSGIServer.close(self)
-
-    def _accept_again_in(self, seconds):
-        gevent.spawn_later(seconds, self._accept_again)
-
-    def _accept_again(self):
-        if self.started:
-            self.start_accepting()
 
     def handle(self, sock, peer):
         """gevent's hook: the greenlet of one connection. gevent closes `sock` when it returns."""

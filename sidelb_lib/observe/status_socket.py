@@ -11,37 +11,31 @@ import os
 import socket
 import struct
 
-import gevent
 from gevent.pool import Pool as GreenletPool
 from gevent.server import StreamServer
 
 from . import render
 from ..compat import let_traffic_pass
 from ..net import unix_socket
+from ..net.accepting import PausesAccepting
 
 STATUS_REQUEST = b'status\n'
 MAX_LINE_BYTES = 4096
 SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 ANSWER_SECONDS = 5.0             # a client that takes longer to ask, or to take its answer, is left
 UNDECIDED_SECONDS = 0.05         # what may be the beginning of a request line gets so long to become one
-ACCEPT_PAUSE = 0.1               # seconds, when there are no descriptors
 MAX_CLIENTS = 32                 # at once; more wait in the kernel's queue
 
 
-class _QuietServer(StreamServer):
+class _QuietServer(PausesAccepting, StreamServer):
     """gevent's server prints a traceback for each accept that finds no descriptor left. Here the client waits."""
 
     def do_read(self):
         try:
             return StreamServer.do_read(self)
         except EnvironmentError:
-            self.stop_accepting()
-            gevent.spawn_later(ACCEPT_PAUSE, self._accept_again)
+            self.pause_accepting()
             return None
-
-    def _accept_again(self):
-        if self.started:
-            self.start_accepting()
 
 
 class StatusServer(object):

@@ -144,7 +144,7 @@ class UdpServer(DatagramServer):
         """End every session of a server's address."""
         self.table.cut_sessions_of(address, reason)
 
-    def cut_all(self, reason):
+    def cut_all(self, reason='drain'):
         """End every session. Returns how many there were."""
         return self.table.cut_all(reason)
 

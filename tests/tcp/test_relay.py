@@ -9,10 +9,12 @@ import time
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from sidelb_lib.compat import bare_socket, find_splice
 from sidelb_lib.net.resets import abort, unacknowledged
-from sidelb_lib.tcp.relay import Relay, RelayResources
+from sidelb_lib.tcp.relay import Relay
+from sidelb_lib.tcp.splicing import RelayResources
 
 from ..support.waiting import wait_until
 
@@ -33,32 +35,30 @@ def tcp_pair():
 
 
 class Setup(object):
-    """A relay between `client` and `server`, which a test holds; it runs in a greenlet and closes its own ends."""
+    """A relay between `client` and `server`, which a test holds; which closes its own ends."""
 
     def __init__(self, resources):
         self.client, near = tcp_pair()
         self.server, far = tcp_pair()
         self.near, self.far = bare_socket(near), bare_socket(far)
         self.relay = Relay(self.near, self.far, resources)
-        self.greenlet = gevent.spawn(self._run)
+        self._ended = Event()
+        self.relay.start(gevent.get_hub().loop, self._end)
 
-    def _run(self):
-        whole = False
-        try:
-            self.relay.run()
-            whole = not self.relay.broken
-        finally:
-            for sock in self.near, self.far:
-                if not whole:
-                    abort(sock)
-                sock.close()
+    def _end(self):
+        for sock in self.near, self.far:
+            if self.relay.failed_side or self.relay.failure:
+                abort(sock)
+        self.relay.close()
+        self.near.close()
+        self.far.close()
+        self._ended.set()
 
     def ended(self):
-        self.greenlet.join(SECONDS)
-        return self.greenlet.ready()
+        return self._ended.wait(SECONDS)
 
     def close(self):
-        self.greenlet.kill()
+        self.relay.close()
         for sock in self.client, self.server, self.near, self.far:
             sock.close()
 
@@ -127,7 +127,7 @@ def test_the_clients_half_close_reaches_the_server_and_the_answer_still_comes(se
     setup.server.sendall(b'late answer')
     setup.server.close()
     assert receive_all(setup.client) == b'late answer'
-    assert setup.ended() and not setup.relay.broken
+    assert setup.ended() and not setup.relay.failed_side
 
 
 def test_the_servers_half_close_reaches_the_client_and_the_client_may_go_on(setup):
@@ -137,7 +137,7 @@ def test_the_servers_half_close_reaches_the_client_and_the_client_may_go_on(setu
     setup.client.sendall(b'still talking')
     setup.client.close()
     assert receive_all(setup.server) == b'still talking'
-    assert setup.ended() and not setup.relay.broken
+    assert setup.ended() and not setup.relay.failed_side
 
 
 def test_a_clients_reset_reaches_the_server_after_what_it_said(setup):
@@ -146,7 +146,7 @@ def test_a_clients_reset_reaches_the_server_after_what_it_said(setup):
     abort(setup.client)
     setup.client.close()
     assert reset_of(setup.server) == (errno.ECONNRESET, b'last words')
-    assert setup.ended() and setup.relay.broken
+    assert setup.ended() and setup.relay.failed_side
 
 
 def test_a_servers_reset_reaches_the_client_after_what_it_said(setup):
@@ -155,7 +155,7 @@ def test_a_servers_reset_reaches_the_client_after_what_it_said(setup):
     abort(setup.server)
     setup.server.close()
     assert reset_of(setup.client) == (errno.ECONNRESET, b'last words')
-    assert setup.ended() and setup.relay.broken
+    assert setup.ended() and setup.relay.failed_side
 
 
 def test_a_server_that_refuses_more_has_its_last_answer_delivered_before_the_reset(setup):
@@ -196,7 +196,7 @@ def test_bulk_arrives_unchanged_in_both_directions(setup):
     for transferred in up, down:
         sent, received = transferred.get(timeout=60)
         assert sent == received
-    assert setup.ended() and not setup.relay.broken
+    assert setup.ended() and not setup.relay.failed_side
     assert setup.relay.outbound.moved == setup.relay.inbound.moved == 24 << 20
 
 
@@ -239,7 +239,7 @@ def test_a_spliced_direction_goes_back_to_the_buffer_when_it_calms_down():
 
 
 def test_without_a_pipe_to_be_had_the_buffer_serves():
-    setup = Setup(RelayResources(find_splice(), most_pipes=0))
+    setup = Setup(RelayResources(find_splice(), max_pipes=0))
     try:
         sent, received = transfer(setup.client, setup.server, 8)
         assert sent == received
@@ -287,18 +287,19 @@ def test_a_half_close_waits_for_what_is_held_back(setup):
     sending.get(timeout=SECONDS)
 
 
-def test_an_exception_thrown_into_the_relay_ends_it_and_nothing_is_watched_any_more(setup):
+def test_a_relay_that_is_closed_watches_nothing_any_more(setup):
     setup.client.sendall(b'x')
     assert receive(setup.server, 1) == b'x'
-    setup.greenlet.kill()
-    assert reset_of(setup.client)[0] == errno.ECONNRESET
-    assert reset_of(setup.server)[0] == errno.ECONNRESET
+    setup.relay.close()
+    setup.client.sendall(b'y')
+    gevent.sleep(0.05)
+    assert setup.relay.outbound.moved == 1
     assert setup.relay.outbound._readable is None and setup.relay.inbound._readable is None
 
 
 def test_a_read_that_fails_without_reason_is_tried_again(setup):
     """A wake-up may be spurious: EAGAIN is no end."""
-    setup.relay.outbound.step()
+    setup.relay.outbound.ready()
     setup.client.sendall(b'x')
     assert receive(setup.server, 1) == b'x'
 
@@ -308,7 +309,7 @@ def test_a_reset_does_not_wait_for_a_peer_that_is_gone_too(setup):
     setup.client.close()
     wait_until('the end was not passed on', lambda: setup.relay.outbound.ended)
     setup.server.sendall(b'farewell')                    # answered by the client's kernel with a reset
-    wait_until('the farewell was not passed on', lambda: setup.relay.inbound.moved == 8 or setup.relay.broken)
+    wait_until('the farewell was not passed on', lambda: setup.relay.inbound.moved == 8 or setup.relay.failed_side)
     abort(setup.server)
     setup.server.close()
     began = time.time()
@@ -375,8 +376,8 @@ def fill(sock, is_full):
 
 
 def test_a_client_that_is_gone_while_its_server_sleeps_is_noticed(setup):
-    fill(setup.client, lambda: setup.relay.outbound.held_back)
-    assert not setup.relay.lost_a_peer()
+    fill(setup.client, lambda: setup.relay.outbound.held)
+    assert not setup.relay.gone_while_held()
     abort(setup.client)
     setup.client.close()
-    wait_until('it was not noticed', setup.relay.lost_a_peer)
+    wait_until('it was not noticed', lambda: setup.relay.gone_while_held() == 'client')

@@ -21,7 +21,8 @@ from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.registry import policy_named
-from sidelb_lib.tcp.relay import RelayResources
+from sidelb_lib.tcp.session import Session
+from sidelb_lib.tcp.splicing import RelayResources
 from sidelb_lib.tcp.server import TcpServer, peer_text
 
 from ..support.recording import RecordingLog
@@ -63,12 +64,13 @@ class Balancer(object):
 
     def __init__(self, mode='round-robin', family=socket.AF_INET, **options):
         self.log = RecordingLog()
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, defaults(check='off'))
-        options.setdefault('max_connections', 1000)
+        limit = options.pop('max_connections', 1000)
         options.setdefault('connect_timeout', 2.0)
+        settings = defaults(check='off', **options)
+        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, settings)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
         self.server = TcpServer(listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
-                                **options)
+                                settings, limit)
         self.server.start()
         self.sweeping = gevent.spawn(self.server.watch_silence)
 
@@ -257,7 +259,7 @@ def test_client_that_waits_in_vain_for_the_first_answer_is_reset(balancer):
 
 def test_search_for_a_server_ends_after_a_few_time_outs(balancer, black_hole, monkeypatch):
     one = balancer(connect_timeout=0.1)
-    monkeypatch.setattr('sidelb_lib.tcp.server.connect', lambda address, timeout: connect(one.hole, timeout))
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', lambda address, timeout, client: connect(one.hole, timeout))
     one.use(*[('127.0.0.%d' % number, 1) for number in range(1, 100)])
     one.hole = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic, defaults(check='off'))
     one.hole.update('test', [(None, [black_hole])])
@@ -324,7 +326,7 @@ def test_running_out_of_descriptors_makes_clients_wait_and_ends_nothing(balancer
 
 
 def test_lack_of_descriptors_for_the_server_side_is_not_the_servers_fault(balancer, echo, monkeypatch):
-    one = balancer()
+    one = balancer(connect_timeout=0.2)
     one.use(echo('A').endpoint)
 
     def none_left(family, kind):
@@ -402,10 +404,10 @@ def test_on_removed_close_ends_the_session_of_a_server_that_left_while_it_was_co
     one.use(echo('A').endpoint)
     go_on = Event()
 
-    def slow_connect(address, timeout):
+    def slow_connect(address, timeout, client):
         go_on.wait(SECONDS)
-        return connect(address, timeout)
-    monkeypatch.setattr('sidelb_lib.tcp.server.connect', slow_connect)
+        return connect(address, timeout, client)
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', slow_connect)
     client = one.connect()
     wait_until('nobody connects', lambda: one.pool.members[0].active)
     one.use()
@@ -452,7 +454,7 @@ def test_an_unexpected_error_ends_one_session_alone_and_is_told_with_its_context
     one.use(echo('A').endpoint)
     client = one.connect()
     exchange(client)
-    monkeypatch.setattr(one.server, '_connect', lambda address: 1 / 0)
+    monkeypatch.setattr(Session, '_connect', lambda session, deadline: 1 / 0)
     with contextlib.closing(one.connect()) as unlucky:
         assert end_of(unlucky) == 'reset'
     monkeypatch.undo()
@@ -515,7 +517,7 @@ def test_drain_cuts_what_is_left_at_its_deadline_and_counts_it(balancer, echo):
 
 
 def test_each_connection_is_logged_at_debug(balancer, echo):
-    one = balancer(log_sessions=True)
+    one = balancer(log_level='debug')
     one.use(echo('A').endpoint)
     one.ask()
     wait_until('nothing was logged', lambda: one.log.events('session'))
@@ -523,7 +525,8 @@ def test_each_connection_is_logged_at_debug(balancer, echo):
 
 
 def test_a_session_whose_client_is_gone_ends_although_its_server_sleeps(balancer, monkeypatch):
-    monkeypatch.setattr('sidelb_lib.tcp.server.SLOWEST_SWEEP', 0.05)
+    monkeypatch.setattr('sidelb_lib.tcp.ending.SLOWEST_SWEEP', 0.05)
+    monkeypatch.setattr('sidelb_lib.tcp.ending.PATIENCE', 0.3)
     one = balancer()
     listener = socket.socket()
     listener.bind(('127.0.0.1', 0))
@@ -539,7 +542,7 @@ def test_a_session_whose_client_is_gone_ends_although_its_server_sleeps(balancer
             while client.send(b'x' * 65536):
                 gevent.sleep(0)
         except socket.error:
-            return session.relay.outbound.held_back
+            return session.relay.outbound.held
     wait_until('nothing is held back', filled)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
     client.close()
@@ -551,7 +554,7 @@ def test_a_session_whose_client_is_gone_ends_although_its_server_sleeps(balancer
 def test_nagle_is_off_and_keepalive_is_on_towards_both_sides(balancer, echo, monkeypatch):
     pairs = []
     real = relay_module.Relay
-    monkeypatch.setattr('sidelb_lib.tcp.server.Relay', lambda client, upstream, resources: (
+    monkeypatch.setattr('sidelb_lib.tcp.session.Relay', lambda client, upstream, resources: (
         pairs.append((client, upstream)), real(client, upstream, resources))[1])
     one = balancer(idle_timeout=2)          # the server's side gets it when idle sessions are looked for, here after 250 ms
     one.use(echo('A').endpoint)
@@ -565,7 +568,7 @@ def test_nagle_is_off_and_keepalive_is_on_towards_both_sides(balancer, echo, mon
 
 
 def test_a_search_among_very_many_dead_servers_holds_up_nobody(balancer, echo):
-    one = balancer()
+    one = balancer(connect_timeout=0.3)
     one.use(*[('127.1.%d.%d' % divmod(number, 250), 1) for number in range(1000)])
     for address in one.pool.addresses()[:-1]:
         for _ in range(2):

@@ -1,0 +1,204 @@
+"""One client connection: find a server, connect, relay, end.
+
+A greenlet begins it, in straight-line blocking style, for looking for a server may have to wait. Once bytes flow nothing
+waits any more: the greenlet goes back to be used again, and watchers' callbacks carry on (`relay`). What has to wait at the
+end, the delivery before a reset, is watched for all sessions together (`ending`).
+"""
+from __future__ import absolute_import, division, print_function
+
+import traceback
+
+import gevent
+from gevent import get_hub, getcurrent
+
+from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
+from ..hub import never_waits
+from ..net.blame import HOST, SERVER, SHORTAGES
+from ..net.connect import ConnectError, PeerLeft, connect
+from ..net.resets import abort, unacknowledged
+from ..net.socket_options import keep_alive, send_without_delay
+from .ending import FAILED, LEFT, REFUSED, REMOVED, Silence, reason_of
+from .relay import Relay
+
+MAX_CONNECT_TIMEOUTS = 4          # a client waits at most this many `connect_timeout`s, however many servers are tried
+QUICK_ATTEMPTS = 4                # servers that one client tries without a pause; then more, at a pace
+PACE_SECONDS = 0.1
+SHORTAGE_PAUSE = 0.05             # seconds until this host may have a descriptor again
+
+
+class SessionCut(Exception):
+    """Thrown into the greenlet of a session that looks for a server; the text is the reason."""
+
+
+class Session(object):
+    """Owns `client` from the beginning and `upstream` once it is connected; closes both. `address` and `relay` are None
+    until a server has been reached."""
+
+    __slots__ = ('peer', 'client', 'upstream', 'lease', 'address', 'relay', 'silence', 'opened', 'ended', 'own_end',
+                 '_server', '_greenlet', '_reason', '_kept_alive')
+
+    def __init__(self, server, client, peer, now):
+        self.peer = peer
+        self.client = client
+        self.upstream = None
+        self.lease = None
+        self.address = None
+        self.relay = None
+        self.silence = Silence(now)
+        self.opened = now
+        self.ended = False
+        self.own_end = None                # of `upstream`: a client that comes from there is ourselves
+        self._server = server
+        self._greenlet = None              # while it looks for a server
+        self._reason = None                # why it is ended from outside
+        self._kept_alive = False
+
+    # --- the beginning ----------------------------------------------------------------------------------------------
+
+    def begin(self):
+        """In a greenlet: find a server and start to relay. Raises nothing."""
+        self._greenlet = getcurrent()
+        try:
+            self._find_server()
+            self._greenlet = None
+            self._carry()
+        except NobodyReachable as error:
+            self._server.count_refusal(self, error)
+            self._finish(REFUSED, polite=False)
+        except PeerLeft:
+            self._finish(LEFT, polite=False)
+        except (SessionCut, gevent.GreenletExit) as cut:
+            self._finish(str(cut), polite=False)
+        except Exception:
+            self.crashed()
+
+    def _find_server(self):
+        """What fails is tried elsewhere: the client never notices. Leaves `lease` and `upstream` behind."""
+        server, tried, attempts = self._server, None, 0
+        deadline = self.opened + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
+        if not server.members.members:
+            server.wait_for_members()
+        while True:
+            self.lease = server.members.take(tried, self.peer[0])
+            self.upstream = self._connect(deadline)
+            if self.upstream is not None:
+                return
+            tried = self.lease.tried
+            self.lease.end()
+            server.retries += 1
+            attempts += 1
+            if server.clock() >= deadline:
+                raise NobodyReachable(TOO_LATE)
+            gevent.sleep(0 if attempts < QUICK_ATTEMPTS else PACE_SECONDS)     # others get their turn
+
+    def _connect(self, deadline):
+        """A connected socket, or None when the attempt failed and another may be made. Tells the lease (passive
+        health)."""
+        server, lease = self._server, self.lease
+        while True:
+            left = max(deadline - server.clock(), 0.001)
+            try:
+                upstream = connect(lease.address, min(server.settings.connect_timeout, left), self.client)
+            except ConnectError as error:
+                if error.code in SHORTAGES and server.clock() < deadline:
+                    gevent.sleep(SHORTAGE_PAUSE)
+                    continue
+                lease.failed(str(error), HOST if error.local else SERVER)
+                if error.code in SHORTAGES:
+                    raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)
+                return None
+            server.connect_times.add(server.clock() - lease.began)
+            lease.succeeded()
+            return upstream
+
+    def _carry(self):
+        server, upstream, address = self._server, self.upstream, self.lease.address
+        send_without_delay(upstream)
+        self.address = address
+        address.total += 1
+        server.note_own_end(self, upstream.getsockname()[:2])
+        self.silence.since = server.clock()
+        self.relay = relay = Relay(self.client, upstream, server.resources)
+        relay.start(get_hub().loop, self._relay_ended)
+        if address.member.departing and server.settings.on_removed == 'close':       # it left while we connected
+            self.cut(REMOVED)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @never_waits
+    def _relay_ended(self):
+        """Both directions have ended: by themselves, or because `cut` had it stop reading."""
+        relay = self.relay
+        if relay.failure is not None:
+            self.crashed(relay.failure)
+        elif self._reason is not None:
+            return                         # `cut` has begun the delivery
+        elif relay.failed_side is None:
+            self._finish(reason_of(relay), polite=True)
+        else:
+            self._reason = reason_of(relay)
+            self._server.deliveries.add(self)
+
+    def cut(self, reason, at_once=False):
+        """End the session from outside, by a reset to both peers, after what was read has been delivered. `at_once`
+        without that."""
+        if self.ended:
+            return
+        if self.relay is None:
+            get_hub().loop.run_callback(self._throw, reason)
+        elif at_once:
+            self._finish(reason, polite=False)
+        elif self._reason is None:
+            self._reason = reason
+            self.relay.stop_reading()
+            self._server.deliveries.add(self)
+
+    def silent(self, reason):
+        """Nothing has moved for too long, neither here nor in the send queues: there is nothing that could be delivered. Or
+        a peer that had said EOF was reset (`relay.failed_side`): then the other may be owed something."""
+        self.cut(reason, at_once=self.relay.failed_side is None)
+
+    def _throw(self, reason):
+        if self._greenlet is not None and not self.ended:
+            self._greenlet.throw(SessionCut(reason))
+
+    def owed(self):
+        """Bytes that were read from one peer, and that the other may still take."""
+        relay = self.relay
+        socks = (self.client, self.upstream) if relay.survivor is None else (relay.survivor,)
+        return relay.held + sum(unacknowledged(sock) for sock in socks)
+
+    def delivered(self):
+        """Nothing is owed any more, or taken any more."""
+        self._finish(self._reason, polite=False)
+
+    def crashed(self, failure=None):
+        """An unexpected exception ends this session alone, and is told."""
+        trace = ''.join(traceback.format_exception(*failure)) if failure else traceback.format_exc()
+        self._server.log_crash(self, trace)
+        self._finish(FAILED, polite=False)
+
+    def _finish(self, reason, polite):
+        if self.ended:
+            return
+        self.ended = True
+        self._greenlet = None
+        if self.relay is not None:
+            self.relay.close()
+        for sock in (self.upstream, self.client):
+            if sock is not None:
+                if not polite:
+                    abort(sock)
+                sock.close()
+        if self.lease is not None:
+            self.lease.end()
+        self._server.session_ended(self, reason)
+
+    # --- meanwhile --------------------------------------------------------------------------------------------------
+
+    def keep_alive(self):
+        """Have the kernel find out when the server has vanished. Set at the first sweep and not at once: the four system
+        calls are 3 % of a short connection, which never gets that far."""
+        if not self._kept_alive:
+            keep_alive(self.upstream)
+            self._kept_alive = True
