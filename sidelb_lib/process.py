@@ -28,7 +28,7 @@ from .service import Service
 
 
 def run(configuration, environ, reread=None):
-    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when a listener can not be bound.
+    """Serve until SIGTERM or SIGINT. Returns the exit code; raises BindError when a listener cannot be bound.
 
     `reread()` reads the configuration again, or raises SettingsError; None where there is nothing to be read again.
     """
@@ -115,7 +115,7 @@ class Process(object):
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self):
-        """Bind all, then serve. Raises BindError when something can not be bound."""
+        """Bind all, then serve. Raises BindError when something cannot be bound."""
         for service in self.services.values():
             service.bind()
         http_listener = bind_http(self._settings)

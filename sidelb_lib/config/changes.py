@@ -30,7 +30,7 @@ def differing(one, other, of_process=None):
 
 
 def need_restart(old, new):
-    """What a running process can not take over: one line each."""
+    """What a running process cannot take over: one line each."""
     fixed = set(setting.key for setting in TABLE if setting.needs_restart)
     found = changes(old, new)
     lines = ['[sidelb] %s: a change needs a restart' % key for key in found.process if key in fixed]
@@ -47,4 +47,4 @@ def _moved(name, old, new):
     if new.proto == 'udp':
         yield where + ' needs a restart: UDP sessions answer from the address that their clients know'
     elif bind_the_same(old.listener, new.listener):
-        yield where + ' needs a restart: they overlap, so the new one can not be bound beside the old one'
+        yield where + ' needs a restart: they overlap, so the new one cannot be bound beside the old one'

@@ -28,7 +28,7 @@ _REFERENCE = re.compile(r'%(%|\((\w*)\)s)?')
 def read(path, variables, mistakes):
     """The Sections of the file at `path`, in order. `variables`: {name: text} for %(name)s.
 
-    `mistakes` gets what can not be read, each with its line; such a line is left out.
+    `mistakes` gets what cannot be read, each with its line; such a line is left out.
     """
     sections = []
     section = entry = None

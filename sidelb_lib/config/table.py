@@ -29,7 +29,7 @@ class Setting(namedtuple('Setting', 'key parse default meaning group protocol is
     - `protocol`: 'tcp' or 'udp' where it is for one of them alone, else None
     - `is_list`: the text is a list with commas, `parse` reads one item, the value is a tuple; may be given repeatedly
     - `of_process`: it belongs to the process and not to one of its services
-    - `needs_restart`: a reload can not change it
+    - `needs_restart`: a reload cannot change it
     """
 
     __slots__ = ()

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import stat
+import sys
 import time
 
 import pytest
@@ -113,6 +114,39 @@ def test_the_log_may_be_json(server):
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
+
+ANSWERING_SERVER = '''
+import socket, sys
+listener = socket.socket()
+listener.bind(('127.0.0.1', 0))
+listener.listen(100)
+print(listener.getsockname()[1])
+sys.stdout.flush()
+while True:
+    client = listener.accept()[0]
+    if client.recv(100):
+        client.sendall(b'+PONG\\r\\n')
+    client.close()
+'''
+
+
+@pytest.mark.parametrize('check, state', [('tcp', 'up'), ('ask:PING\\r\\n,want:+PONG', 'down')])
+def test_a_server_that_is_stopped_still_accepts_and_only_a_question_finds_it(check, state):
+    with Process([sys.executable, '-c', ANSWERING_SERVER]) as stopped:
+        port = stopped.wait_for_output(r'(\d+)').group(1)
+        with Sidelb('127.0.0.1:' + port, 'check=' + check, 'check_interval=200ms', 'check_timeout=200ms') as sidelb:
+            sidelb.wait_until_up('127.0.0.1:' + port)
+            stopped.signal(signal.SIGSTOP)
+            moments = set()
+
+            def has_judged(status):
+                member = status['members'][0]
+                moments.add(member['addresses'][0]['last_probe'])
+                return member['state'] == 'down' or len(moments) > 6
+            found = sidelb.wait_for_status('not probed often enough', has_judged)
+            assert found['members'][0]['state'] == state
+            stopped.signal(signal.SIGCONT)
+
 
 def test_a_server_that_dies_is_noticed_and_comes_back_and_no_client_fails():
     with servers_on(['127.0.0.1', '127.0.0.2'], ['A', 'B']) as (one, two):
