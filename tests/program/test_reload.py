@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from ..support.clients import connect, how_it_ends, read_line
+from ..support.nameserver import name_server
 from ..support.program import Sidelb, run_sidelb
 from ..support.servers import Server
 from ..support.waiting import wait_until
@@ -101,6 +102,46 @@ def test_servers_come_and_go_and_what_stays_keeps_its_state(write, servers):    
             wait_until('A is still a server', lambda: members(sidelb, 'db') == [str(two)])
             assert [who(address) for _ in range(4)] == ['B'] * 4
             assert talk(client) == 'hello'
+
+
+def test_rings_come_and_go_and_one_that_stays_is_not_looked_up_anew(write, servers):      # noqa: F811
+    one, two = servers
+    with name_server() as dns:
+        dns.zone.set_addresses('a.test', ['127.0.0.1'])
+        dns.zone.set_addresses('b.test', ['127.0.0.1'])
+        first, second = 'a.test.:%s' % str(one).split(':')[1], 'b.test.:%s' % str(two).split(':')[1]
+
+        def ring(*names, **settings):
+            lines = ['[service:db]', 'listener = 127.0.0.1:0', 'resolver = 127.0.0.1:%d' % dns.address[1], 'group = off',
+                     'ring_domain = ' + ', '.join(names)] + ['%s = %s' % item for item in settings.items()]
+            return '\n'.join(lines) + '\n'
+        with serving(write(ring(first))) as sidelb:
+            address = address_of(sidelb, 'db')
+            assert [who(address) for _ in range(2)] == ['A', 'A']
+            write(ring(first, second))
+            reload(sidelb)
+            sidelb.wait_for_status('not both are up', lambda status: [
+                member['state'] for member in status['services']['db']['members']] == ['up', 'up'])
+            assert sorted(who(address) for _ in range(4)) == ['A', 'A', 'B', 'B']
+            write(ring(second))
+            reload(sidelb)
+            wait_until('A is still a server', lambda: members(sidelb, 'db') == [str(two)])
+            assert [who(address) for _ in range(2)] == ['B', 'B']
+            write(ring(second, refresh='5s', dns_hold='0'))          # all are looked up by the new rules
+            reload(sidelb)
+            assert [who(address) for _ in range(20)] == ['B'] * 20
+            assert members(sidelb, 'db') == [str(two)]
+
+
+def test_options_of_servers_change(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two))) as sidelb:
+        address = address_of(sidelb, 'db')
+        assert sorted(who(address) for _ in range(4)) == ['A', 'A', 'B', 'B']
+        for options, expected in (('/weight=0', 'BBBB'), ('/weight=3', 'AAAB'), ('/tier=2', 'BBBB'), ('', 'AABB')):
+            write(service('db', '%s%s' % (one, options), two))
+            reload(sidelb)
+            assert sorted(who(address) for _ in range(4)) == list(expected), options
 
 
 def test_a_changed_check_finds_what_the_former_did_not(write, servers):      # noqa: F811
