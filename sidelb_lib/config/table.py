@@ -96,6 +96,9 @@ TABLE = _table(
              'longest time between two look-ups; a shorter TTL shortens it, to not less than 1s'),
         _row('dns_hold', duration(0, DAY), '30s',
              'how long an empty DNS answer is distrusted before the servers are let go'),
+        _row('dns_obsolete', duration(0, DAY), '0',
+             'how long a server is kept that is missing in a DNS answer with others, for name servers that give a part of '
+             'them each time; 0 = not at all'),
     )),
     ('Balancing', (
         _row('prefer', one_of('ipv4', 'ipv6', 'any'), 'ipv4',

@@ -23,10 +23,12 @@ _TCP_SECONDS = 10.0
 
 
 class Zone(object):
-    """Records, by name and type, that may be changed at any time. `ttl` is for those set without one."""
+    """Records, by name and type, that may be changed at any time. `ttl` is for those set without one, `negative_ttl` says
+    how long it may be believed that there are none: in the SOA record of such answers, or nowhere when it is None."""
 
-    def __init__(self, ttl=60):
+    def __init__(self, ttl=60, negative_ttl=None):
         self.ttl = ttl
+        self.negative_ttl = negative_ttl
         self._records = {}      # dns.name.Name -> {type as text: (ttl, [value as text, ...])}
 
     def set(self, name, rdtype, values, ttl=None):
@@ -82,6 +84,9 @@ class Zone(object):
             if not alias:
                 break
             name = _name(values[0])
+        if self.negative_ttl is not None and not any(rrset.rdtype == query.question[0].rdtype for rrset in response.answer):
+            soa = '. . 1 3600 600 86400 %d' % self.negative_ttl
+            response.authority.append(dns.rrset.from_text(dns.name.root, self.negative_ttl, 'IN', 'SOA', soa))
         return response
 
 
@@ -129,8 +134,9 @@ class NameServer(object):
     def respond_to(self, query, question, protocol):
         """As `respond`, for a query that has been read. `question` has `name` and `rdtype`."""
         response = self.zone.answer(query)
-        wire = response.to_wire()
-        if protocol == 'udp' and len(wire) > _MAX_UDP_BYTES:
+        wire = response.to_wire(max_size=65535)
+        limit = max(_MAX_UDP_BYTES, query.payload if query.edns >= 0 else 0)
+        if protocol == 'udp' and len(wire) > limit:
             wire = truncated(query)
         return wire
 

@@ -7,7 +7,8 @@ import random as random_module
 from gevent.event import Event
 
 from .. import compat
-from ..net.endpoints import endpoint_key, endpoint_text
+from ..hub import never_waits
+from ..net.endpoints import Endpoint, endpoint_key, endpoint_text
 from ..resolver.answers import FOUND
 from .family import FamilyState, state_of_lookup
 from .pace import last_error, retry_delay
@@ -20,12 +21,14 @@ class Domain(object):
 
     `name` and `port` say what, `book` (an AddressBook) says where. It looks again after the smallest TTL, but not
     within `shortest` and not later than after `refresh` seconds; after failures with a growing delay between the two.
-    Empty answers are distrusted for `hold` seconds. `settled` is true once the first look-up has ended, however.
+    Empty answers are distrusted for `hold` seconds, and an address that answers have no more is kept for `obsolete`.
+    `settled` is true once the first look-up has ended, whatever its outcome. While no server of the name is up, which
+    `pool.is_up(endpoint)` tells, who needs one may have it looked up at once, at most every `shortest` seconds.
     """
 
     kind = None
 
-    def __init__(self, name, port, book, log, refresh=60.0, hold=30.0, shortest=1.0,
+    def __init__(self, name, port, pool, book, log, refresh=60.0, hold=30.0, obsolete=0.0, shortest=1.0,
                  clock=compat.monotonic, random=random_module.random):
         self.name = name.rstrip('.').lower()
         self.port = port
@@ -33,10 +36,12 @@ class Domain(object):
         self.settled = False
         self.state = 'pending'          # until the first look-up has ended; then a key of _REPORTS
         self.query = name
+        self._pool = pool
         self._book = book
         self._log = log
         self._refresh = refresh
         self._hold = hold
+        self._obsolete = obsolete
         self._shortest = min(shortest, refresh)
         self._clock = clock
         self._random = random
@@ -45,8 +50,12 @@ class Domain(object):
         self._answered = None           # when the last good answer came
         self._error = None
         self._published = None
+        self._endpoints = []            # of all families, sorted
+        self._endpoint_set = frozenset()
         self._lookups = collections.Counter()     # state -> how many look-ups ended with it
         self._wake = Event()
+        self._began = None              # when the last look-up began
+        self._is_needed = False         # has somebody missed a server within `shortest` of that?
 
     def __repr__(self):
         return '<%s %s %s %r>' % (type(self).__name__, self.source, self.state, self.endpoints())
@@ -55,22 +64,42 @@ class Domain(object):
         """Look up for ever. An unexpected exception is logged once, counts as a failure and ends nothing."""
         while True:
             self._wake.clear()
+            self._began, self._is_needed = self._clock(), False
             try:
                 delay = self.look_up()
             except Exception:
                 delay = self._unexpected(last_error())
             self.settled = True
             self._lookups[self.state] += 1
-            self._wake.wait(delay)
+            self._rest(delay)
 
+    def _rest(self, delay):
+        """Wait for `delay` seconds, for `refresh_now`, or until a server is needed."""
+        first = min(delay, max(0, self._began + self._shortest - self._clock()))
+        if not self._wake.wait(first) and not (self._is_needed and not self._is_served()):
+            self._wake.wait(delay - first)
+
+    @never_waits
     def refresh_now(self):
         """Look up at once; when a look-up is under way, again right after it."""
         self._wake.set()
 
+    @never_waits
+    def need(self, endpoint=None):
+        """A server is needed: none is known, or `endpoint` has failed. When no server of this name is up, look it up."""
+        if endpoint is not None and endpoint not in self._endpoint_set:
+            return
+        if self._began is not None and self._clock() - self._began < self._shortest:
+            self._is_needed = True
+        elif not self._is_served():
+            self._wake.set()
+
+    def _is_served(self):
+        return any(self._pool.is_up(endpoint) for endpoint in self._endpoints)
+
     def endpoints(self):
         """The addresses known now, sorted: [(ip, port), ...]."""
-        known = [(ip, self.port) for family in self._families.values() for ip in family.ips]
-        return sorted(known, key=endpoint_key)[:_MAX_ADDRESSES]
+        return self._endpoints
 
     def snapshot(self):
         """What there is to know, as a plain dict; `age` and `ttl` in seconds, None before an answer."""
@@ -95,8 +124,7 @@ class Domain(object):
         """One look-up: publishes each family as soon as it is there. Returns the seconds until the next."""
         for rdtype, answer in self._book.answers(self.query, self.port):
             now = self._clock()
-            family = self._families[rdtype]
-            family.take(answer, now, self._hold)
+            self._families[rdtype].take(answer, now, self._hold, self._obsolete)
             if answer.kind == FOUND:
                 self._answered = now
             self._publish_changes()
@@ -105,7 +133,11 @@ class Domain(object):
         return self._delay()
 
     def _publish_changes(self):
-        endpoints = self.endpoints()
+        known = set(Endpoint(ip, self.port) for family in self._families.values() for ip in family.ips)
+        if known != self._endpoint_set:
+            self._endpoints = sorted(known, key=endpoint_key)[:_MAX_ADDRESSES]
+            self._endpoint_set = known
+        endpoints = self._endpoints
         names = frozenset(name for family in self._families.values() for name in family.names)
         if (endpoints, names) != self._published:
             self._publish(endpoints, names)
@@ -129,14 +161,24 @@ class Domain(object):
         pace = self._refresh if pace is None else min(max(pace, self._shortest), self._refresh)
         if self.state == 'ok':
             self._failures = 0
-            return pace
+            return min([pace] + self._ends())
         delay = self._back_off()
         if any(family.kind == FOUND for family in self._families.values()):
             delay = min(delay, pace)
-        for family in self._families.values():
-            if family.held:
-                delay = min(delay, max(family.empty_since + self._hold - self._clock(), 0.01))
-        return delay
+        elif self.state == 'empty':
+            delay = self._negative_pace(delay)
+        return min([delay] + self._ends())
+
+    def _negative_pace(self, delay):
+        """A name that does not exist yet: its zone says how long that is believed (RFC 2308, section 5); who asks a cache
+        earlier gets the same answer."""
+        ttls = [family.negative_ttl for family in self._families.values() if family.negative_ttl is not None]
+        return min(max(min(ttls), self._shortest), self._refresh) if ttls else delay
+
+    def _ends(self):
+        """[seconds until addresses go that the last answers did not have]."""
+        ends = [family.forgets_in(self._clock(), self._hold, self._obsolete) for family in self._families.values()]
+        return [end for end in ends if end is not None]
 
     def _ttl(self):
         """The smallest TTL of what is in use, or None."""
@@ -159,6 +201,8 @@ class Domain(object):
 _REPORTS = {
     'ok': ('info', 'dns_resolved', '{source} has {count} addresses'),
     'partial': ('warning', 'dns_failing', '{source}: {error}; addresses known before are kept'),
+    'doubtful': ('warning', 'dns_failing',
+                 '{source}: {error}; what the next name of the search list has is used until then'),
     'failing': ('warning', 'dns_failing',
                 '{source} cannot be looked up: {error}; its {count} known addresses are kept'),
     'holding': ('warning', 'dns_empty', '{source}: {error}; addresses known before are kept for {hold:g} s'),

@@ -11,36 +11,57 @@ class FamilyState(object):
         self.ips = ()
         self.names = ()
         self.ttl = None             # of the last good answer
+        self.negative_ttl = None    # how long the last answer may be believed, if it was empty
         self.kind = None            # of the last answer
         self.reason = None          # why the last answer was no good
+        self.doubt = None           # why the last answer, though good, may be of another name
         self.empty_since = None     # when the answers began to be empty
+        self._missing = {}          # ip that the last good answers did not have -> since when
 
-    def take(self, answer, now, hold):
-        """A good answer replaces what is known, an empty one after `hold` seconds, a failure never."""
-        self.kind, self.reason = answer.kind, answer.reason
+    def take(self, answer, now, hold, obsolete=0):
+        """A good answer replaces what is known, an empty one after `hold` seconds, a failure never. An address that a good
+        answer does not have any more is kept for `obsolete` seconds: some name servers give a part of them each time."""
+        self.kind, self.reason, self.doubt, self.negative_ttl = answer.kind, answer.reason, answer.doubt, None
         if answer.kind == FOUND:
-            self.ips, self.names, self.ttl, self.empty_since = answer.values, answer.names, answer.ttl, None
+            self._replace(answer, now, obsolete)
+            self.names, self.ttl, self.empty_since = answer.names, answer.ttl, None
         elif answer.kind == EMPTY:
+            self.negative_ttl = answer.ttl
             if self.empty_since is None:
                 self.empty_since = now
             if now - self.empty_since >= hold:
-                self.ips = ()
+                self.ips, self._missing = (), {}
+
+    def _replace(self, answer, now, obsolete):
+        self._missing = dict((ip, self._missing.get(ip, now)) for ip in self.ips if ip not in answer.values)
+        if not answer.values or answer.ttl is None:        # the hosts file, which has all of them
+            self._missing = {}
+        self._missing = dict((ip, since) for ip, since in self._missing.items() if now - since < obsolete)
+        self.ips = answer.values + tuple(sorted(self._missing))
 
     @property
     def held(self):
-        """Are there addresses that the last answer did not have?"""
+        """Are there addresses although the last answer was empty?"""
         return self.kind == EMPTY and bool(self.ips)
+
+    def forgets_in(self, now, hold, obsolete):
+        """Seconds until an address goes for want of an answer that has it, or None."""
+        ends = [self.empty_since + hold] if self.held else [since + obsolete for since in self._missing.values()]
+        return max(min(ends) - now, 0.01) if ends else None
 
 
 def state_of_lookup(families):
-    """(state, error text or None) of a look-up, from {'A': FamilyState, 'AAAA': FamilyState}."""
+    """(state, error text or None) of a look-up, from {type: FamilyState}."""
     kinds = [family.kind for family in families.values()]
+    doubts = [family.doubt for family in families.values() if family.doubt]
     if FAILED in kinds:
         state = 'partial' if FOUND in kinds else 'failing'
     elif any(family.held for family in families.values()):
         state = 'holding'
     else:
         state = 'ok' if FOUND in kinds else 'empty'
+    if state == 'ok' and doubts:
+        return 'doubtful', doubts[0]
     reasons = [(rdtype, family.reason) for rdtype, family in sorted(families.items())
                if family.kind == FAILED or family.held or FAILED not in kinds and FOUND not in kinds]
     if len(reasons) > 1 and len(set(reason for _, reason in reasons)) == 1:

@@ -12,8 +12,7 @@ class NamedServer(Domain):
     kind = 'backend'
 
     def __init__(self, name, port, pool, book, log, options=None, **timing):
-        Domain.__init__(self, name, port, book, log, **timing)
-        self._pool = pool
+        Domain.__init__(self, name, port, pool, book, log, **timing)
         self._options = options
 
     def _publish(self, endpoints, names):

@@ -12,13 +12,13 @@ class Ring(Domain):
 
     It registers with `names` (a ServerNames) when it is made, so that no source takes the ring's name for a server's.
     `options` (merging.Options or None) are those of each of its servers. Further arguments are those of Domain:
-    refresh, hold, shortest, clock, random.
+    refresh, hold, obsolete, shortest, clock, random.
     """
 
     kind = 'ring'
 
     def __init__(self, name, port, pool, names, book, log, options=None, **timing):
-        Domain.__init__(self, name, port, book, log, **timing)
+        Domain.__init__(self, name, port, pool, book, log, **timing)
         self.grouper = Grouper(self.source, pool, names, log, lambda endpoint: options)
         names.follow(self.source, (), [self.name])
 

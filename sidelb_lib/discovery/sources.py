@@ -6,6 +6,7 @@ from __future__ import absolute_import, division, print_function
 
 from collections import OrderedDict
 
+from ..hub import never_waits
 from ..resolver.client import Resolver
 from .addresses import AddressBook
 from .named_server import NamedServer
@@ -21,14 +22,17 @@ class Sources(object):
     """
 
     def __init__(self, settings, pool, log, clock, random, listener, hosts, resolv_conf):
-        self.resolver = Resolver(settings.resolver, resolv_conf)
+        self.resolver = Resolver(settings.resolver, resolv_conf, clock=clock, hold=settings.dns_hold,
+                                 changed=self._log_change)
         self._settings = settings
         self._pool = pool
         self._log = log
         self._names = ServerNames(self.resolver, settings.group, longest=settings.refresh, clock=clock)
         self._book = AddressBook(self.resolver, log, hosts, [listener])
         self._made = OrderedDict()           # (method, what a source was made of) -> [source] or []
-        self._timing = dict(refresh=settings.refresh, hold=settings.dns_hold, clock=clock, random=random)
+        self._timing = dict(refresh=settings.refresh, hold=settings.dns_hold, obsolete=settings.dns_obsolete, clock=clock,
+                            random=random)
+        pool.observers.append(self._observe)
 
     def all(self):
         """The sources that the settings name, in the order of the table."""
@@ -50,6 +54,20 @@ class Sources(object):
     def listener_moved(self, listener):
         """Our own listener is `listener`, (ip, port), from now on."""
         self._book.listeners = [listener]
+
+    @never_waits
+    def _observe(self, event, subject):
+        """A server that is missed is looked up: an observer of the pool."""
+        if event in ('failed', 'down', 'wanted'):
+            endpoint = None if event == 'wanted' else subject.endpoint
+            for sources in self._made.values():
+                for source in sources:
+                    source.need(endpoint)
+
+    def _log_change(self, name, former, candidate):
+        self._log.warning('search_changed', '{name} is now {candidate} and no more {former}, by the search list; if that is '
+                          'another service, name it with a final dot', name=name, candidate=candidate.rstrip('.'),
+                          former=former.rstrip('.'))
 
     def static(self, backends):
         written = [backend for backend in backends if backend.addresses]

@@ -1,6 +1,7 @@
 """Backends given by address."""
 from __future__ import absolute_import, division, print_function
 
+from ..hub import never_waits
 from .grouper import Grouper
 
 
@@ -27,6 +28,10 @@ class Static(object):
         """As `publish`, then look names up for ever; returns when names are off."""
         self.publish()
         self.grouper.run()
+
+    @never_waits
+    def need(self, endpoint=None):
+        """There is nothing to look up."""
 
     def refresh_now(self):
         self.grouper.refresh_now()

@@ -18,7 +18,8 @@ INSTALL = 'pip install prometheus_client'
 SLICE = 32            # samples between two pauses
 
 #: What a look-up ended with, of what `discovery` calls its state.
-LOOKUP_RESULTS = {'ok': 'ok', 'partial': 'partial', 'failing': 'failed', 'holding': 'empty', 'empty': 'empty'}
+LOOKUP_RESULTS = {'ok': 'ok', 'partial': 'partial', 'doubtful': 'partial',
+                  'failing': 'failed', 'holding': 'empty', 'empty': 'empty'}
 
 
 def load():

@@ -27,6 +27,7 @@ class Pool(Membership):
     - `'down'`, Address: it went down; `'up'`, Address: it came up;
     - `'role'`, Address: it says that it has another role, so others may have changed theirs as well;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
+    - `'wanted'`, Pool: a session found nobody known or eligible;
     - `'filled'`, Pool: there are members again after there were none;
     - `'available'`, Pool: new sessions find a server again after there was none;
     - `'room'`, Member: it was full, and is not any more (see `hear`).
@@ -89,6 +90,12 @@ class Pool(Membership):
     def healthy(self):
         """Is there a member that may get new sessions, and not for want of a better one?"""
         return self._choosing.level > LAST_RESORT
+
+    @never_waits
+    def is_up(self, endpoint):
+        """Is it an address of some source, which nothing holds down?"""
+        address = self._addresses.get(endpoint)
+        return address is not None and address.up
 
     # --- what changes of a member -----------------------------------------------------------------------------------
 
@@ -196,6 +203,7 @@ class Pool(Membership):
         if tried:
             text = 'every server has been tried'
             return NobodyReachable(ALL_TRIED, '%s: %s' % (text, tried.error) if tried.error else text)
+        self._notify('wanted', self)
         if not self.members:
             return NobodyReachable(NOBODY_KNOWN)
         return NobodyReachable(ALL_FULL if self._choosing.lacks_room() else NOBODY_ELIGIBLE)

@@ -5,19 +5,29 @@ from collections import namedtuple
 
 FOUND, EMPTY, FAILED = 'found', 'empty', 'failed'
 
-#: What became of a question. `kind` FOUND: `values` (a tuple of texts), `ttl` in seconds or None where there
-#: is none, `names`: the name asked for and all that it is an alias of. EMPTY: there is no such name or it has
-#: no such records. FAILED: nobody gave a usable answer. `reason` tells the last two to a person.
-Answer = namedtuple('Answer', 'kind values ttl names reason')
+
+class Answer(namedtuple('Answer', 'kind values ttl names reason fault doubt')):
+    """What became of a question.
+
+    - `kind` FOUND: `values` is a tuple of texts, `ttl` is in seconds, or None where there is none, `names` are the name
+      asked for and all that it is an alias of. `doubt` is None, or says why another name might have been the right one.
+    - EMPTY: there is no such name or it has no such records. `ttl` is how long that may be believed, None if not said.
+    - FAILED: nobody gave a usable answer. `fault` is the kind of fault of the last server that was asked, see
+      `exchange`, or None.
+
+    `reason` tells the last two to a person.
+    """
+
+    __slots__ = ()
 
 
-def found(values, ttl, names):
-    return Answer(FOUND, tuple(values), ttl, tuple(names), None)
+def found(values, ttl, names, doubt=None):
+    return Answer(FOUND, tuple(values), ttl, tuple(names), None, None, doubt)
 
 
-def empty(reason, names=()):
-    return Answer(EMPTY, (), None, tuple(names), reason)
+def empty(reason, names=(), ttl=None):
+    return Answer(EMPTY, (), ttl, tuple(names), reason, None, None)
 
 
-def failed(reason):
-    return Answer(FAILED, (), None, (), reason)
+def failed(reason, fault=None):
+    return Answer(FAILED, (), None, (), reason, fault, None)

@@ -5,12 +5,12 @@ import errno
 import socket
 import struct
 
+from ..compat import let_traffic_pass
 from ..net.endpoints import family_of
 from ..net.reading import read_exactly
 
 _MAX_BAD_DATAGRAMS = 16      # in one attempt: reading a flood must not keep the other greenlets waiting
 _UNUSABLE = 'sends no usable answer: %s'
-
 
 #: Kinds of Fault.
 SILENT, CLOSED, REFUSED, NO_TCP, UNUSABLE = 'silent', 'closed', 'refused', 'no TCP', 'unusable'
@@ -46,24 +46,38 @@ class Deadline(object):
         sock.settimeout(left)
 
 
-def exchange(server, query, deadline):
-    """The Reply of `server`, (ip, port), to `query`, a dnspython message. Raises Fault, or Silence at the Deadline."""
-    refused = CLOSED
-    try:
-        reply = _by_udp(server, query, deadline)
-        if reply.truncated:
-            refused = NO_TCP
-            reply = _by_tcp(server, query, deadline)
-    except socket.timeout:
-        raise Silence('does not answer')
-    except (EnvironmentError, EOFError, ValueError) as error:
-        kind = refused if getattr(error, 'errno', None) == errno.ECONNREFUSED else UNUSABLE
-        raise Fault('fails (%s)' % (getattr(error, 'strerror', None) or error), kind)
+def exchange(server, query, deadline, by_tcp=False):
+    """The Reply of `server`, (ip, port), to `query`, a dnspython message. Raises Fault, or Silence at the Deadline.
+
+    `by_tcp`: do not try UDP first. A server that can't read EDNS, RFC 6891 section 7, is asked again without.
+    """
+    from . import message as dns_message
+    reply = _one_exchange(server, query, deadline, by_tcp)
+    if reply.rcode in ('FORMERR', 'NOTIMP') and query.edns >= 0:
+        reply = _one_exchange(server, dns_message.without_edns(query), deadline, by_tcp)
     if reply.truncated:
         raise Fault('cuts its answer short')
     if reply.rcode not in ('NOERROR', 'NXDOMAIN'):
         raise Fault('answers %s' % reply.rcode, REFUSED)
     return reply
+
+
+def _one_exchange(server, query, deadline, by_tcp):
+    from . import message as dns_message
+    refused = CLOSED
+    try:
+        reply = None if by_tcp else _by_udp(server, query, deadline)
+        if by_tcp or reply.truncated:
+            refused = NO_TCP
+            reply = _by_tcp(server, query, deadline)
+        return reply
+    except dns_message.Nonsense as error:
+        raise Fault(_UNUSABLE % error)
+    except socket.timeout:
+        raise Silence('does not answer')
+    except (EnvironmentError, EOFError, ValueError) as error:
+        kind = refused if getattr(error, 'errno', None) == errno.ECONNREFUSED else UNUSABLE
+        raise Fault('fails (%s)' % (getattr(error, 'strerror', None) or error), kind)
 
 
 def _by_udp(server, query, deadline):
@@ -80,7 +94,7 @@ def _by_udp(server, query, deadline):
         for _ in range(_MAX_BAD_DATAGRAMS):
             try:
                 deadline.allow(sock)
-                return dns_message.read_reply(query, sock.recv(65535))
+                return dns_message.read_reply(query, sock.recv(65535), let_traffic_pass)
             except dns_message.Malformed as error:
                 malformed = error
         raise Fault(_UNUSABLE % malformed)
@@ -102,7 +116,7 @@ def _by_tcp(server, query, deadline):
         wire = query.to_wire()
         sock.sendall(struct.pack('!H', len(wire)) + wire)
         length, = struct.unpack('!H', read(2))
-        return dns_message.read_reply(query, read(length))
+        return dns_message.read_reply(query, read(length), let_traffic_pass)
     except dns_message.Malformed as error:
         raise Fault('answers, but %s' % error)
     finally:

@@ -2,14 +2,14 @@
 from __future__ import absolute_import, division, print_function
 
 from ..net.endpoints import canonical_ip
+from .small_file import lines_of, read_small_file, words_of
 
 MAX_BYTES = 1 << 20
 
 
 def read_hosts(path):
     """(the text of the hosts file, was all of it read?). EnvironmentError when it cannot be read."""
-    with open(path, 'rb') as lines:
-        data = lines.read(MAX_BYTES + 1)
+    data = read_small_file(path, MAX_BYTES)
     whole = len(data) <= MAX_BYTES
     if not whole:
         data = data[:data.rfind(b'\n', 0, MAX_BYTES) + 1]
@@ -19,14 +19,13 @@ def read_hosts(path):
 def addresses_in_hosts(text, name):
     """All IPs that the text of a hosts file gives `name`, in canonical text, in order."""
     name = name.rstrip('.').lower()
-    text = text.lower()
-    if name not in text:              # the file may be long and is read at each refresh
+    if name not in text.lower():              # the file may be long and is read at each refresh
         return []
     ips = []
-    for line in text.splitlines():
-        words = line.split('#')[0].split()
-        if name in (word.rstrip('.') for word in words[1:]):
-            ip = canonical_ip(words[0])
+    for line in lines_of(text):
+        words = words_of(line.split('#')[0])
+        if name in (word.rstrip('.').lower() for word in words[1:] if word):
+            ip = canonical_ip(words[0] or '')
             if ip and ip not in ips:
                 ips.append(ip)
     return ips

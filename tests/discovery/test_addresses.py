@@ -6,7 +6,7 @@ import os
 import pytest
 
 from sidelb_lib.discovery.addresses import AddressBook
-from sidelb_lib.resolver.answers import EMPTY, FOUND, found
+from sidelb_lib.resolver.answers import EMPTY, found
 from sidelb_lib.resolver.hosts_file import addresses_in_hosts
 from tests.support.recording import RecordingLog
 
@@ -67,7 +67,7 @@ def test_the_hosts_file_comes_before_dns(log, hosts):
 def test_a_family_that_the_hosts_file_does_not_have_is_not_asked_for(log, hosts):
     hosts.write('10.9.0.1 db.example.com\n')
     book = AddressBook(FakeResolver([], ['2001:db8::9']), log, str(hosts))
-    assert answers(book)['AAAA'] == (FOUND, (), None, (RING,), None)
+    assert answers(book)['AAAA'] == found((), None, (RING,))
 
 
 def test_a_name_that_is_not_in_the_hosts_file_is_looked_up(log, hosts):

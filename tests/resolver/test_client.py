@@ -9,12 +9,9 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from sidelb_lib.resolver.message import Reply
 from sidelb_lib.net.endpoints import canonical_ip
-from sidelb_lib.resolver import client
-from sidelb_lib.resolver.answers import EMPTY, FAILED, FOUND
+from sidelb_lib.resolver.answers import EMPTY, FAILED, FOUND, found
 from sidelb_lib.resolver.client import Resolver
-from sidelb_lib.resolver.exchange import Silence
 from sidelb_lib.resolver.resolv_conf import candidates, parse_resolv_conf
 from tests.support import nameserver
 from tests.support.nameserver import name_server
@@ -60,7 +57,7 @@ class GoneServer(object):
 
 def test_both_families_are_found_with_their_ttl(server):
     answers = look_up(resolver_of(server))
-    assert answers['A'] == (FOUND, ('10.9.0.1', '10.9.0.2'), 7, (RING,), None)
+    assert answers['A'] == found(('10.9.0.1', '10.9.0.2'), 7, (RING,))
     assert answers['AAAA'].values == ('2001:db8::1',)
 
 
@@ -97,12 +94,6 @@ def test_an_alias_of_nothing_is_empty(server):
     assert look_up(resolver_of(server), 'www.example.com')['A'].kind == EMPTY
 
 
-def test_aliases_that_go_in_circles_are_empty(server):
-    server.zone.set('a.example.com', 'CNAME', ['b.example.com'])
-    server.zone.set('b.example.com', 'CNAME', ['a.example.com'])
-    assert look_up(resolver_of(server), 'a.example.com')['A'].kind == EMPTY
-
-
 def test_an_answer_cut_short_is_fetched_by_tcp(server):
     server.zone.set(RING, 'A', ['10.9.1.%d' % n for n in range(200)])
     assert len(look_up(resolver_of(server))['A'].values) == 200
@@ -119,8 +110,7 @@ def test_pointers_are_found_in_both_families(server):
     server.zone.set_pointer('10.9.0.1', ['DB1.example.com', 'db9.example.com'], ttl=9)
     server.zone.set_pointer('2001:db8::1', ['db1.example.com'])
     resolver = resolver_of(server)
-    assert resolver.pointers('10.9.0.1') == (FOUND, ('db1.example.com', 'db9.example.com'), 9,
-                                             ('1.0.9.10.in-addr.arpa',), None)
+    assert resolver.pointers('10.9.0.1') == found(('db1.example.com', 'db9.example.com'), 9, ('1.0.9.10.in-addr.arpa',))
     assert resolver.pointers('2001:db8::1').values == ('db1.example.com',)
     assert resolver.pointers('10.9.0.77').kind == EMPTY
 
@@ -163,7 +153,7 @@ def test_a_server_s_failure_is_named_and_not_repeated_in_the_same_look_up(server
     answer = look_up(resolver_of(server))['A']
     assert answer.kind == FAILED
     assert answer.reason.endswith('answers ' + rcode)
-    assert server.count(RING, 'A') == 1
+    assert server.count(RING, 'A') == (2 if rcode == 'FORMERR' else 1)      # the second time without EDNS
 
 
 def test_no_such_name_is_empty(server):
@@ -246,22 +236,6 @@ def test_the_next_server_is_asked_when_the_first_is_silent(server):
         assert look_up(resolver_of(silent, server, attempt=0.3))['A'].kind == FOUND
 
 
-def test_a_silent_server_is_asked_last_for_a_while(monkeypatch):
-    """Without sockets: on a busy machine the server that answers might be taken for a silent one."""
-    silent, good, asked, now = ('192.0.2.1', 53), ('192.0.2.2', 53), [], [100.0]
-
-    def exchange(server, query, deadline):
-        asked.append(server)
-        if server == silent:
-            raise Silence('does not answer')
-        return Reply('NOERROR', False, ('10.9.0.1',), 60, (RING,))
-    monkeypatch.setattr(client, 'exchange', exchange)
-    resolver = Resolver([silent, good], demotion=30, clock=lambda: now[0])
-    for now[0] in (100.0, 129.0, 131.0):
-        assert resolver.ask(RING, 'A').kind == FOUND
-    assert asked == [silent, good, good, silent, good]
-
-
 def test_the_failure_of_all_servers_names_each(server):
     server.misbehave(nameserver.rcode('SERVFAIL'))
     gone = GoneServer()
@@ -276,8 +250,10 @@ def test_resolv_conf_is_read():
     text = ('# a comment\nnameserver 10.9.0.53 ; here too\nnameserver 2001:db8::53\nnameserver fe80::1%lo\n'
             'nameserver dns.example.com\nnameserver\ndomain old.example\nsearch one.example two.example\n'
             'options timeout:1 ndots:3 ndots:x\nsortlist 1.2.3.4\n')
-    assert parse_resolv_conf(text) == ([('10.9.0.53', 53), ('2001:db8::53', 53), ('fe80::1%lo', 53)],
-                                       ['one.example', 'two.example'], 3, None)
+    configuration = parse_resolv_conf(text)
+    assert configuration.servers == [('10.9.0.53', 53), ('2001:db8::53', 53), ('fe80::1%lo', 53)]
+    assert configuration.search == ['one.example', 'two.example']
+    assert (configuration.ndots, configuration.timeout, configuration.note) == (3, 1, None)
 
 
 def test_resolv_conf_without_a_server_means_this_machine():
@@ -374,13 +350,6 @@ def test_a_failing_candidate_makes_the_answer_a_failure_and_not_empty(server, re
     resolv_conf.write('nameserver 127.0.0.1', 'search broken.example')
     server.misbehave(nameserver.rcode('SERVFAIL'), 'db.broken.example')
     assert look_up(resolv_conf.resolver(server.address[1]), 'db')['A'].kind == FAILED
-
-
-def test_the_search_list_as_a_whole_is_bounded_in_time(server, resolv_conf):
-    resolv_conf.write('nameserver 127.0.0.1', 'search ' + ' '.join('s%d.example' % n for n in range(30)))
-    server.misbehave(nameserver.dead)
-    assert look_up(resolv_conf.resolver(server.address[1], lifetime=0.3), 'db')['A'].kind == FAILED
-    assert set(name for name, _, _ in server.asked) == set(['db.s0.example'])
 
 
 # --- small things -----------------------------------------------------------------------------------------

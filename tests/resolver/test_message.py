@@ -41,7 +41,7 @@ def handmade(query, *records):
 
 @pytest.fixture
 def query():
-    return dns_message.question(NAME, 'A')
+    return dns_message.without_edns(dns_message.question(NAME, 'A'))
 
 
 def test_addresses_are_read(query):
@@ -55,7 +55,7 @@ def test_ipv6_addresses_are_read():
 
 
 def test_pointers_are_read():
-    query = dns_message.question(REVERSE, 'PTR')
+    query = dns_message.without_edns(dns_message.question(REVERSE, 'PTR'))
     wire = answer(query, REVERSE + ' 60 IN PTR DB1.example.com.')
     assert read_reply(query, wire).values == ('db1.example.com',)
 
@@ -97,7 +97,7 @@ def test_a_ttl_beyond_all_bounds_is_none(query, sent, ttl):
 
 
 def test_what_is_not_plain_in_a_name_is_escaped():
-    query = dns_message.question(REVERSE, 'PTR')
+    query = dns_message.without_edns(dns_message.question(REVERSE, 'PTR'))
     wire = handmade(query, record(POINTER_TO_QUESTION, PTR, b'\x06a\n.\x1b\\"\x02\xff_\0'),
                     record(POINTER_TO_QUESTION, PTR, b'\0'))
     assert read_reply(query, wire).values == ('a\\010\\046\\027\\092\\034.\\255_', '.')
@@ -211,7 +211,7 @@ def test_answers_made_to_keep_us_busy_do_not(rdtype, attack):
 
 
 def test_only_so_many_pointers_are_read():
-    query = dns_message.question(REVERSE, 'PTR')
+    query = dns_message.without_edns(dns_message.question(REVERSE, 'PTR'))
     assert len(read_reply(query, long_names(query)).values) == 64
 
 
