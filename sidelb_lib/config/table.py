@@ -125,6 +125,9 @@ TABLE = _table(
              needs_restart=True),
     )),
     ('Time-outs', (
+        _row('server_wait', duration(0, DAY), 'automatic',
+             'how long a client waits for a server when none may be taken: 60s where a check asks for a role (longer than a '
+             'failover takes), connect_timeout where a server has /max=, else 0', 'tcp'),
         _row('connect_timeout', duration(0.01, 300), '3s',
              'time for one attempt to reach a server, and that a client waits for the first DNS answer'),
         _row('idle_timeout', duration(0, 30 * DAY), '0',

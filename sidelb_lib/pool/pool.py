@@ -30,7 +30,7 @@ class Pool(Membership):
     - `'wanted'`, Pool: a session found nobody known or eligible;
     - `'filled'`, Pool: there are members again after there were none;
     - `'available'`, Pool: new sessions find a server again after there was none;
-    - `'room'`, Member: it was full, and is not any more (see `hear`).
+    - `'room'`, Member: it takes new sessions and did not before, for it was full (see `hear`), unchecked or drained.
 
     An observer must neither block nor change the pool. `pause()` is called between the slices of an update: four thousand
     servers take a while.
@@ -307,7 +307,10 @@ class Pool(Membership):
             return
         address.since = self._clock()
         address.is_newcomer = False
+        standing = address.member.standing
         self._review(address.member)
+        if was_healthy and address.member.standing > standing:
+            self._notify('room', address.member)
         if address.up != was_up:
             address.changes += 1
             note_turn(address, address.since)

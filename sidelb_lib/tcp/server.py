@@ -17,6 +17,7 @@ from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
 from .ending import DOWN, DRAIN, REMOVED, Deliveries, Sweeper
+from .queue import Queue
 from .session import Session
 
 ACCEPTS = 100                     # clients accepted before others get their turn
@@ -47,6 +48,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.refused = {}                  # kind of NobodyReachable -> how many clients were reset for it
         self.ended = collections.Counter()    # reason -> how many sessions ended for it
         self.deliveries = Deliveries(clock, self)
+        self.queue = Queue(pool, clock)
         self._log = log
         self._logs_sessions = settings.log_level == 'debug'
         self._workers = Workers()
@@ -283,7 +285,8 @@ class TcpServer(PausesAccepting, StreamServer):
         """What the status shows of connections; a plain dict."""
         return {'active': len(self.sessions), 'most': self.max_connections, 'total': self.accepted,
                 'retries': self.retries, 'refused': dict(self.refused), 'ended': dict(self.ended),
-                'connect_seconds': self.connect_times.snapshot()}
+                'connect_seconds': self.connect_times.snapshot(), 'waiting': len(self.queue),
+                'queue_seconds': self.queue.times.snapshot()}
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""

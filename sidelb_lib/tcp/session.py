@@ -17,6 +17,7 @@ from ..net.blame import HOST, SERVER, SHORTAGES
 from ..net.connect import ConnectError, PeerLeft, connect
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
+from .queue import Turn
 from .ending import FAILED, LEFT, REFUSED, REMOVED, Silence, reason_of
 from .relay import Relay
 
@@ -78,11 +79,18 @@ class Session(object):
         deadline = self.opened + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
         if not server.members.members:
             server.wait_for_members()
+        turn = Turn(server, self.client) if server.queue else None       # others wait already
         while True:
-            self.lease = server.members.take(tried, self.peer[0])
+            try:
+                self.lease = server.members.take(tried, self.peer[0])
+            except NobodyReachable as error:
+                turn = turn or Turn(server, self.client)
+                turn.wait(error)
+                tried, attempts, deadline = None, 0, server.clock() + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
+                continue
             self.upstream = self._connect(deadline)
             if self.upstream is not None:
-                return
+                return turn and turn.over()
             tried = self.lease.tried
             self.lease.end()
             server.retries += 1
@@ -145,7 +153,7 @@ class Session(object):
         if self.ended:
             return
         if self.relay is None:
-            get_hub().loop.run_callback(self._throw, reason)
+            get_hub().loop.run_callback(self._throw, reason, at_once)
         elif at_once:
             self._finish(reason, polite=False)
         elif self._reason is None:
@@ -158,9 +166,11 @@ class Session(object):
         a peer that had said EOF was reset (`relay.failed_side`): then the other may be owed something."""
         self.cut(reason, at_once=self.relay.failed_side is None)
 
-    def _throw(self, reason):
+    def _throw(self, reason, at_once):
         if self._greenlet is not None and not self.ended:
             self._greenlet.throw(SessionCut(reason))
+        else:
+            self.cut(reason, at_once)      # it has found a server meanwhile
 
     def owed(self):
         """Bytes that were read from one peer, and that the other may still take."""

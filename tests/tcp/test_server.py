@@ -12,129 +12,19 @@ import socket
 import gevent
 import pytest
 from gevent.event import Event
-from gevent.server import StreamServer
 
 from sidelb_lib.tcp import relay as relay_module
-from sidelb_lib.compat import SocketError, bare_socket, find_splice, monotonic
+from sidelb_lib.compat import SocketError, bare_socket, monotonic
 from sidelb_lib.net.connect import ConnectError, connect
-from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.tcp.session import Session
-from sidelb_lib.tcp.splicing import RelayResources
-from sidelb_lib.tcp.server import TcpServer, peer_text
+from sidelb_lib.tcp.server import peer_text
 
 from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
-
-SECONDS = 10
-
-
-class NamedEcho(object):
-    """Answers each line with its name and the line; counts the connections that are open."""
-
-    def __init__(self, name, host='127.0.0.1', port=0):
-        self.name = name.encode('ascii')
-        self.sessions = 0
-        self.server = StreamServer((host, port), self._echo)
-        self.server.start()
-        self.endpoint = self.server.address[:2]
-
-    def _echo(self, sock, _):
-        self.sessions += 1
-        lines = sock.makefile('rb')
-        try:
-            for line in iter(lines.readline, b''):
-                sock.sendall(self.name + b' ' + line)
-        except socket.error:
-            pass
-        finally:
-            self.sessions -= 1
-            lines.close()
-            sock.close()
-
-    def stop(self):
-        """Refuse connections from now on; those that are open go on."""
-        self.server.close()
-
-
-class Balancer(object):
-    """A TcpServer and its pool, with what tests ask of them."""
-
-    def __init__(self, mode='round-robin', family=socket.AF_INET, **options):
-        self.log = RecordingLog()
-        limit = options.pop('max_connections', 1000)
-        options.setdefault('connect_timeout', 2.0)
-        settings = defaults(check='off', **options)
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, settings)
-        host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
-        self.server = TcpServer(listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
-                                settings, limit)
-        self.server.start()
-        self.sweeping = gevent.spawn(self.server.watch_silence)
-
-    def use(self, *endpoints):
-        """Each endpoint, or list of endpoints, is one member."""
-        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
-
-    def connect(self):
-        return socket.create_connection(self.server.address[:2], SECONDS)
-
-    def ask(self):
-        """The name of the server that answers a new connection."""
-        with contextlib.closing(self.connect()) as client:
-            return exchange(client)
-
-    def close(self):
-        self.sweeping.kill()
-        self.server.cut_all('the test has ended')
-        self.server.close()
-
-
-def exchange(client):
-    client.sendall(b'hello\n')
-    reply = b''
-    while not reply.endswith(b'\n'):
-        received = client.recv(4096)
-        assert received, 'EOF instead of a reply'
-        reply += received
-    return reply.split()[0].decode('ascii')
-
-
-def end_of(client):
-    """How the connection ends: 'reset' or 'eof'."""
-    try:
-        while client.recv(65536):
-            pass
-        return 'eof'
-    except socket.error as error:
-        assert error.errno == errno.ECONNRESET, error
-        return 'reset'
-
-
-@pytest.fixture
-def balancer(request):
-    balancers = []
-
-    def make(*args, **options):
-        balancers.append(Balancer(*args, **options))
-        return balancers[-1]
-    yield make
-    for made in balancers:
-        made.close()
-
-
-@pytest.fixture
-def echo():
-    servers = []
-
-    def make(name, host='127.0.0.1', port=0):
-        servers.append(NamedEcho(name, host, port))
-        return servers[-1]
-    yield make
-    for server in servers:
-        server.stop()
+from .parts import SECONDS, end_of, exchange
 
 
 def closed_endpoint(reserved=[]):
@@ -176,7 +66,7 @@ def test_a_server_with_two_addresses_gets_one_share(balancer, echo):
 
 
 def test_least_connections_avoids_the_server_that_holds_long_sessions(balancer, echo):
-    one = balancer('least-connections')
+    one = balancer(mode='least-connections')
     one.use(echo('A').endpoint, echo('B').endpoint)
     held = [one.connect() for _ in range(6)]
     assert sorted(exchange(client) for client in held) == ['A'] * 3 + ['B'] * 3

@@ -1,0 +1,171 @@
+"""Clients that wait for a server."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import socket
+import struct
+
+import pytest
+
+from sidelb_lib.checks.exchange import Result
+from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.pool.merging import Group, Options
+
+from ..support.waiting import wait_until
+from .parts import end_of, exchange
+
+LIMITED = '10.0.0.1:1/max=1'         # that there are limits at all is known from the settings
+
+
+def use(one, limit, *servers):
+    one.pool.update('test', [Group(None, [server.endpoint], Options(None, None, limit)) for server in servers])
+
+
+def waiting(one, count):
+    wait_until('%d clients wait' % count, lambda: len(one.server.queue) == count)
+
+
+def open_sessions(one, count):
+    """Clients that have a server, each with a name."""
+    clients = []
+    for _ in range(count):
+        clients.append(one.connect())
+        exchange(clients[-1])
+    return clients
+
+
+def test_of_more_clients_than_servers_take_the_last_waits_until_one_ends(balancer, echo):
+    one = balancer(server_wait=5.0, backends=LIMITED)
+    use(one, 2, echo('a'), echo('b'))
+    clients = open_sessions(one, 4)
+    with contextlib.closing(one.connect()) as fifth:
+        fifth.sendall(b'hello\n')
+        waiting(one, 1)
+        clients[0].close()
+        assert fifth.recv(100)
+        assert not one.server.queue and sum(one.server.counts()['queue_seconds']['counts']) == 1
+    for client in clients:
+        client.close()
+
+
+def test_who_came_first_is_served_first(balancer, echo):
+    one = balancer(server_wait=5.0, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    line = []
+    for number in range(4):
+        line.append(one.connect())
+        waiting(one, number + 1)
+    for number, client in enumerate(line):
+        (line[number - 1] if number else first).close()
+        exchange(client)
+        assert len(one.server.queue) == 3 - number
+    line[-1].close()
+
+
+def test_a_client_that_waits_in_vain_is_reset_and_told_why(balancer, echo):
+    one = balancer(server_wait=0.2, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    with contextlib.closing(one.connect()) as client:
+        assert end_of(client) == 'reset'
+    assert one.server.refused == {'every_server_is_full': 1}
+    assert 'no server became available within 0.2 s: every server is full' in one.log.events('refused')[0]
+    first.close()
+
+
+def test_without_server_wait_nobody_waits(balancer, echo):
+    one = balancer(server_wait=0.0, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    with contextlib.closing(one.connect()) as client:
+        assert end_of(client) == 'reset'
+    assert not one.server.counts()['waiting']
+    first.close()
+
+
+@pytest.mark.parametrize('how', ['ends', 'is reset', 'is reset after a request'])
+def test_a_client_that_leaves_gives_its_place_up(balancer, echo, how):
+    one = balancer(server_wait=30.0, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    client = one.connect()
+    if how.endswith('request'):
+        client.sendall(b'hello\n')
+    waiting(one, 1)
+    if 'reset' in how:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    client.close()
+    waiting(one, 0)
+    wait_until('its session has ended', lambda: len(one.server.sessions) == 1)
+    first.close()
+
+
+def test_a_client_that_has_asked_and_ended_keeps_its_place(balancer, echo):
+    one = balancer(server_wait=30.0, connect_timeout=10.0, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    with contextlib.closing(one.connect()) as client:
+        client.sendall(b'hello\n')
+        client.shutdown(socket.SHUT_WR)
+        waiting(one, 1)
+        first.close()
+        assert client.recv(100) == b'a hello\n'
+
+
+class PrimaryCheck(object):
+    name, role, port = 'test', 'primary', None
+
+
+def test_while_there_is_no_primary_clients_wait_and_all_are_served_when_there_is_one(balancer, echo):
+    one = balancer(server_wait=10.0)
+    server = echo('a')
+    settings = one.server.settings._replace(check=PrimaryCheck())
+    one.server.settings = settings
+    one.pool.change(settings, RoundRobin(lambda: 0.0))
+    one.use(server.endpoint)
+    address, = one.pool.addresses()
+    clients = [one.connect() for _ in range(5)]
+    waiting(one, 5)
+    one.pool.report_result(address, Result('up', 'primary', None, None), one.server.clock())
+    for client in clients:
+        assert exchange(client) == 'a'
+        client.close()
+
+
+def test_a_client_for_whom_every_server_fails_tries_again_while_it_waits(balancer, echo):
+    one = balancer(server_wait=10.0)
+    server = echo('a')
+    server.stop()
+    one.use(server.endpoint)
+    with contextlib.closing(one.connect()) as client:
+        waiting(one, 1)
+        server.server = type(server.server)(server.endpoint, server._echo)
+        server.server.start()
+        assert exchange(client) == 'a'
+
+
+def test_those_behind_a_client_that_left_do_not_wait_for_news(balancer, echo):
+    one = balancer(server_wait=30.0)
+    server = echo('a')
+    server.stop()
+    one.use(server.endpoint)
+    first = one.connect()                    # it has tried everybody
+    waiting(one, 1)
+    server.server = type(server.server)(server.endpoint, server._echo)
+    server.server.start()
+    with contextlib.closing(one.connect()) as second:
+        first.close()
+        assert exchange(second) == 'a'
+
+
+def test_sessions_that_wait_can_be_cut(balancer, echo):
+    one = balancer(server_wait=30.0, backends=LIMITED)
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    with contextlib.closing(one.connect()) as client:
+        waiting(one, 1)
+        one.server.cut_all('the test')
+        assert end_of(client) == 'reset'
+    assert not one.server.queue
+    first.close()
