@@ -140,6 +140,8 @@ class Process(object):
 
         Without a file nothing can have changed.
         """
+        if self.state != 'running':
+            return ['nothing has changed: the process is %s' % self.state]
         mistakes = self._reloader.reload()[0] if self._reloader else []
         self.refresh()
         return mistakes

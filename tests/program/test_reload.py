@@ -9,9 +9,13 @@ import threading
 
 import pytest
 
+from sidelb_lib.config.settings import configuration
+from sidelb_lib.process import Process
+
 from ..support.clients import connect, how_it_ends, read_line
 from ..support.nameserver import name_server
 from ..support.program import Sidelb, run_sidelb
+from ..support.recording import RecordingLog
 from ..support.servers import Server
 from ..support.waiting import wait_until
 from .test_services import address_of, free_port, service, serving, who, write      # noqa: F401
@@ -314,6 +318,17 @@ def test_an_instance_that_is_too_old_is_told_as_such(tmpdir):
         finished = run_sidelb('reload', '--socket=' + path)
         thread.join()
     assert finished.returncode == 1 and 'this instance is too old' in finished.stderr
+
+
+def test_a_reload_before_the_start_and_at_the_end_changes_nothing(servers):
+    one, _ = servers
+    process = Process(configuration(['127.0.0.1:0', str(one), 'status_socket=off'], {}), RecordingLog(), {})
+    assert process.reload() == ['nothing has changed: the process is starting']
+    process.start()
+    assert process.reload() == []
+    process.drain()
+    assert process.reload() == ['nothing has changed: the process is draining']
+    process.stop()
 
 
 # --- what it costs ---
