@@ -12,9 +12,6 @@ from ..compat import READ, WOULD_BLOCK, WRITE, SocketError, new_socket, poll
 from ..errors import SidelbError
 from .blame import SERVER, blame
 
-#: Where Linux may be set to begin with local ports (ip(7), ip_local_port_range): hosts are tuned to `1024 65535`.
-FIRST_EPHEMERAL_PORT = 1024
-
 
 class ConnectError(SidelbError):
     """An attempt failed. `code` is the errno of `call`, `local` says that this host is to blame and not the server."""
@@ -29,11 +26,12 @@ class PeerLeft(SidelbError):
     """The client for whom a connection was to be made has gone."""
 
 
-def connect(address, timeout, client=None):
+def connect(address, timeout, client=None, local=None):
     """Connect to `address` (its `family` and `sockaddr` are used) within `timeout` seconds.
 
     Returns a bare, non-blocking socket that the caller owns. Raises ConnectError; PeerLeft when it has to be waited for
-    and `client`, the socket for whom it is made, is reset or ends without a byte meanwhile.
+    and `client`, the socket for whom it is made, is reset or ends without a byte meanwhile. `local` is a list that gets our
+    (ip, port) of the connection.
 
     Not `gevent.socket.create_connection`: that goes through getaddrinfo and a thread even for literal addresses, and
     costs two thirds of the rate of new connections.
@@ -52,7 +50,7 @@ def connect(address, timeout, client=None):
             code = sock.connect_ex(address.sockaddr)
             if code == errno.EALREADY:
                 code = finish_connect(sock, timeout, client)
-        code = real_error(code, sock, address)
+        code = real_error(code, sock, address, local)
         if code:
             raise ConnectError(code)
         connected = True
@@ -64,11 +62,19 @@ def connect(address, timeout, client=None):
             sock.close()
 
 
-def real_error(code, sock, address):
+def real_error(code, sock, address, local=None):
     """The errno of a connect of `sock` that has ended with `code`, 0 for success: what Linux says is not always what it
-    means."""
+    means. `local` as for `connect`.
+
+    Has the kernel chosen the wanted port as our own one, so that both ends of the connection are this socket? It happens
+    with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC 9293, 3.5): that is a
+    refusal.
+    """
     if code in (0, errno.EISCONN):
-        return errno.ECONNREFUSED if connected_to_itself(sock, address) else 0
+        own_end = sock.getsockname()[:2]
+        if local is not None:
+            local.append(own_end)
+        return errno.ECONNREFUSED if own_end == address.sockaddr[:2] else 0
     if code == errno.EADDRNOTAVAIL and no_source_address(address):
         return errno.ENETUNREACH
     return code
@@ -135,14 +141,6 @@ def is_ready(sock, event):
     poller = monkey.get_original('select', 'poll')()
     poller.register(sock.fileno(), select.POLLIN if event == READ else select.POLLOUT)
     return bool(poll(poller, 0))
-
-
-def connected_to_itself(sock, address):
-    """Has the kernel chosen the wanted port as our own one, so that both ends of the connection are this socket?
-
-    It happens with a dead server on this host whose port is an ephemeral one (TCP's simultaneous open, RFC 9293, 3.5).
-    """
-    return address.port >= FIRST_EPHEMERAL_PORT and sock.getsockname()[:2] == address.sockaddr[:2]
 
 
 def no_source_address(address):

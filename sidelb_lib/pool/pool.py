@@ -225,8 +225,11 @@ class Pool(Membership):
     @never_waits
     def report_success(self, address):
         """A client's connect to `address` succeeded, or a UDP server replied."""
-        if self._knows(address):
-            address.connects.succeeded(self._clock(), damped(self._rise, address))
+        connects = address.connects
+        if not (connects.is_down or connects.streak):        # as nearly always: nothing can change
+            connects.last_success = self._clock()
+        elif self._knows(address):
+            connects.succeeded(self._clock(), damped(self._rise, address))
             self._settle(address)
 
     @never_waits

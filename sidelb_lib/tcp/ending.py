@@ -122,7 +122,9 @@ class Sweeper(object):
     def _look(self, session):
         """An exception ends this session alone."""
         try:
-            session.keep_alive()
+            if session.silence is None:
+                session.silence = Silence(session.opened)
+                session.keep_alive()
             reason = session.silence.look(session, self._clock(), self._server.settings)
         except Exception:
             return session.crashed()
@@ -131,7 +133,8 @@ class Sweeper(object):
 
     def _forgive(self, seconds):
         for session in self._sessions:
-            session.silence.since += seconds
+            if session.silence is not None:
+                session.silence.since += seconds
 
 
 class Deliveries(object):

@@ -52,7 +52,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self._log = log
         self._logs_sessions = settings.log_level == 'debug'
         self._workers = Workers()
-        self._own_ends = {}                # local address of each of our sockets to servers -> where that goes
+        self.own_ends = {}                # local address of each of our sockets to servers -> where that goes
         self._paused = False               # accepting has stopped, for want of descriptors or sessions
         self._short_of_resources = False
         self._queue_is_empty = False       # what the last accept that failed has found
@@ -101,7 +101,7 @@ class TcpServer(PausesAccepting, StreamServer):
 
     def do_handle(self, client, peer):
         """Called by the hub: the session's greenlet starts at once and comes back here at its first wait."""
-        if peer[:2] in self._own_ends and client.getsockname()[:2] == self._own_ends[peer[:2]]:
+        if peer[:2] in self.own_ends and client.getsockname()[:2] == self.own_ends[peer[:2]]:
             return self._refuse_loop(client)
         session = Session(self, client, peer, self.clock())
         self.sessions.add(session)
@@ -135,15 +135,11 @@ class TcpServer(PausesAccepting, StreamServer):
         self._members_arrived.clear()
         self._members_arrived.wait(self.settings.connect_timeout)
 
-    def note_own_end(self, session, local):
-        session.own_end = local
-        self._own_ends[local] = session.address.sockaddr[:2]
-
     @never_waits
     def session_ended(self, session, reason):
         """`session` has closed its sockets."""
         self.sessions.discard(session)
-        self._own_ends.pop(session.own_end, None)
+        self.own_ends.pop(session.own_end, None)
         self.ended[reason] += 1
         if session.relay is not None:
             session.address.sent += session.relay.outbound.moved

@@ -18,7 +18,7 @@ from ..net.connect import ConnectError, PeerLeft, connect
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
 from .queue import Turn
-from .ending import FAILED, LEFT, REFUSED, REMOVED, Silence, reason_of
+from .ending import FAILED, LEFT, REFUSED, REMOVED, reason_of
 from .relay import Relay
 
 MAX_CONNECT_TIMEOUTS = 4          # a client waits at most this many `connect_timeout`s, however many servers are tried
@@ -36,7 +36,7 @@ class Session(object):
     until a server has been reached."""
 
     __slots__ = ('peer', 'client', 'upstream', 'lease', 'address', 'relay', 'silence', 'opened', 'ended', 'own_end',
-                 '_server', '_greenlet', '_reason', '_kept_alive')
+                 '_server', '_greenlet', '_reason')
 
     def __init__(self, server, client, peer, now):
         self.peer = peer
@@ -45,14 +45,13 @@ class Session(object):
         self.lease = None
         self.address = None
         self.relay = None
-        self.silence = Silence(now)
+        self.silence = None                # since the first sweep
         self.opened = now
         self.ended = False
         self.own_end = None                # of `upstream`: a client that comes from there is ourselves
         self._server = server
         self._greenlet = None              # while it looks for a server
         self._reason = None                # why it is ended from outside
-        self._kept_alive = False
 
     # --- the beginning ----------------------------------------------------------------------------------------------
 
@@ -104,9 +103,9 @@ class Session(object):
         health)."""
         server, lease = self._server, self.lease
         while True:
-            left = max(deadline - server.clock(), 0.001)
+            left, local = max(deadline - server.clock(), 0.001), []
             try:
-                upstream = connect(lease.address, min(server.settings.connect_timeout, left), self.client)
+                upstream = connect(lease.address, min(server.settings.connect_timeout, left), self.client, local)
             except ConnectError as error:
                 if error.code in SHORTAGES and server.clock() < deadline:
                     gevent.sleep(SHORTAGE_PAUSE)
@@ -115,6 +114,7 @@ class Session(object):
                 if error.code in SHORTAGES:
                     raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)
                 return None
+            self.own_end = local[0]
             server.connect_times.add(server.clock() - lease.began)
             lease.succeeded()
             return upstream
@@ -124,8 +124,7 @@ class Session(object):
         send_without_delay(upstream)
         self.address = address
         address.total += 1
-        server.note_own_end(self, upstream.getsockname()[:2])
-        self.silence.since = server.clock()
+        server.own_ends[self.own_end] = address.sockaddr[:2]
         self.relay = relay = Relay(self.client, upstream, server.resources)
         relay.start(get_hub().loop, self._relay_ended)
         if address.member.departing and server.settings.on_removed == 'close':       # it left while we connected
@@ -209,6 +208,4 @@ class Session(object):
     def keep_alive(self):
         """Have the kernel find out when the server has vanished. Set at the first sweep and not at once: the four system
         calls are 3 % of a short connection, which never gets that far."""
-        if not self._kept_alive:
-            keep_alive(self.upstream)
-            self._kept_alive = True
+        keep_alive(self.upstream)

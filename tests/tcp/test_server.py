@@ -149,7 +149,7 @@ def test_client_that_waits_in_vain_for_the_first_answer_is_reset(balancer):
 
 def test_search_for_a_server_ends_after_a_few_time_outs(balancer, black_hole, monkeypatch):
     one = balancer(connect_timeout=0.1)
-    monkeypatch.setattr('sidelb_lib.tcp.session.connect', lambda address, timeout, client: connect(one.hole, timeout))
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', lambda address, timeout, client, local: connect(one.hole, timeout))
     one.use(*[('127.0.0.%d' % number, 1) for number in range(1, 100)])
     one.hole = Pool(policy_named('round-robin', random.random), RecordingLog(), monotonic, defaults(check='off'))
     one.hole.update('test', [(None, [black_hole])])
@@ -294,9 +294,9 @@ def test_on_removed_close_ends_the_session_of_a_server_that_left_while_it_was_co
     one.use(echo('A').endpoint)
     go_on = Event()
 
-    def slow_connect(address, timeout, client):
+    def slow_connect(address, timeout, client, local):
         go_on.wait(SECONDS)
-        return connect(address, timeout, client)
+        return connect(address, timeout, client, local)
     monkeypatch.setattr('sidelb_lib.tcp.session.connect', slow_connect)
     client = one.connect()
     wait_until('nobody connects', lambda: one.pool.members[0].active)
