@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 
 from . import __version__
+from .checks.prober import Places
 from .compat import http_server_is_sound, monotonic
 from .errors import BindError, SidelbError
 from .limits import Budget, raise_descriptor_limit
@@ -100,6 +101,7 @@ class Process(object):
         self._settings = configuration.process
         self._of_file = configuration.of_file
         self._descriptors = raise_descriptor_limit()
+        self._probe_places = Places()
         self.services = OrderedDict((name, self.new_service(name, settings, len(configuration.services)))
                                     for name, settings in configuration.services)
         self._reloader = reread and Reloader(self, configuration, reread, log)
@@ -177,7 +179,7 @@ class Process(object):
     def new_service(self, name, settings, count):
         """A Service that is one of `count`."""
         log = ServiceLog(self.log, name) if self._of_file else self.log
-        return Service(settings, log, Budget(self._descriptors, count))
+        return Service(settings, log, Budget(self._descriptors, count), probe_places=self._probe_places)
 
     def take_over(self, configuration, changes, services, listeners):
         """Serve another configuration. What had to be bound is: `services` that are added, `listeners` that move."""

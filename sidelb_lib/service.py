@@ -41,11 +41,12 @@ def has_options(settings):
 class Service(object):
     """One balancer. `bind()`, `start()`, then `drain()` and `stop()`; `refresh()` at any time.
 
-    `budget` says how many descriptors it may use, see `limits.Budget`.
+    `budget` says how many descriptors it may use, see `limits.Budget`; `probe_places` are shared with other services, see
+    `checks.prober.Places`.
     """
 
     def __init__(self, settings, log, budget, clock=monotonic, chance=random.random, hosts='/etc/hosts',
-                 resolv_conf='/etc/resolv.conf'):
+                 resolv_conf='/etc/resolv.conf', probe_places=None):
         self.settings = LiveSettings(settings)
         self.log = log
         self.state = 'starting'
@@ -53,6 +54,7 @@ class Service(object):
         self.sources = []
         self.history = History(clock)
         self._budget = budget
+        self._probe_places = probe_places
         self._clock = clock
         self._chance = chance
         self.pool = Pool(self._make_policy(settings), log, clock, settings, let_traffic_pass)
@@ -198,7 +200,7 @@ class Service(object):
             return
         probe = checks.make(settings.check, checks.Context(settings, self._clock))
         self._prober = Prober(self.pool, probe, self.log, self._clock, self._chance,
-                              settings.check_interval, settings.check_timeout)
+                              settings.check_interval, settings.check_timeout, self._probe_places)
         self._loop('prober', self._prober.run)
 
     def _publish_static_backends(self):

@@ -31,7 +31,7 @@ ROOMS = {
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
     'reloading': 'config',
     'doctor': 'net config pool policies checks resolver discovery observe',
-    'process': 'net config observe service reloading',
+    'process': 'net checks config observe service reloading',
     'demo': 'net config observe service',
 }
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')

@@ -27,14 +27,15 @@ class Prober(object):
     `probe(address, deadline)` is a check's (see `registry`), and ends by itself. Each address is first probed
     at a random moment of the first second, later with a jitter of a tenth, so that a fleet of balancers doesn't strike
     all servers in step. At most MAX_AT_ONCE probes run at a time. Of these, silent servers can hold MAX_DOUBTFUL_AT_ONCE
-    and no more: with 1,000 of them in 64 places the death of another server was found after 33 s.
+    and no more: with 1,000 of them in 64 places the death of another server was found after 33 s. The probers of one
+    process share these `places`.
 
     One greenlet holds heaps of due times instead of a sleeping greenlet for each address, and what is due within
     GATHER_SECONDS runs together: a thousand members at an interval of 5 s took 4.6 % of a core when each probe woke the
     process, and take 1.9 % this way.
     """
 
-    def __init__(self, pool, probe, log, clock, random, interval=5.0, timeout=2.0):
+    def __init__(self, pool, probe, log, clock, random, interval=5.0, timeout=2.0, places=None):
         self._pool = pool
         self._probe = probe
         self._log = log
@@ -44,13 +45,14 @@ class Prober(object):
         self._timeout = timeout
         self._gather = min(GATHER_SECONDS, interval / 10)
         self._turn = itertools.count()
-        self._sound = _Lane(MAX_AT_ONCE)
-        self._doubtful = _Lane(MAX_DOUBTFUL_AT_ONCE)
+        places = places or Places()
+        self._sound = _Lane(places.sound)
+        self._doubtful = _Lane(places.doubtful)
         self._current = {}                # address -> turn of its entry that counts, or None while it is being probed
         self._planned = {}                # address -> when that entry is due
         self._changed = Event()
         self._stopped = False
-        self._greenlets = GreenletPool(MAX_AT_ONCE)
+        self._greenlets = places.greenlets
         for address in pool.addresses():
             self._schedule(address, random() * self._first)
         pool.observers.append(self._pool_changed)
@@ -58,15 +60,22 @@ class Prober(object):
     def run(self):
         """Probe for ever, in a greenlet of its own."""
         while not self._stopped:
-            free = [lane for lane in (self._sound, self._doubtful) if lane.running < lane.limit and lane.due]
+            lanes = [lane for lane in (self._sound, self._doubtful) if lane.due]
+            free = [lane for lane in lanes if lane.place.is_free]
             lane = min(free, key=lambda lane: lane.due[0]) if free else None
             if lane is None or lane.due[0][0] > self._clock():
                 self._changed.clear()
+                for full in lanes:
+                    full.place.tell_when_free(self._changed)
                 self._changed.wait(lane and lane.due[0][0] - self._clock())
                 gevent.sleep(self._gather)
                 continue
-            lane.running += 1
-            self._greenlets.spawn(self._check_some, lane)      # waits while MAX_AT_ONCE run
+            lane.place.take()
+            try:
+                self._greenlets.spawn(self._check_some, lane)  # waits while MAX_AT_ONCE run
+            except BaseException:                              # this greenlet was ended meanwhile
+                lane.place.give_back()
+                raise
             gevent.sleep(0)                                    # it goes on until it has to wait for a server
 
     def _check_some(self, lane):
@@ -80,16 +89,15 @@ class Prober(object):
                     self._current[address] = None
                     self._check(address)
         finally:
-            lane.running -= 1
+            lane.place.give_back()
             self._changed.set()
 
     def stop(self):
-        """Probe no more. The greenlet of `run` ends by itself."""
+        """Probe no more. The greenlet of `run` ends by itself, and so do probes under way, of which nothing is reported."""
         self._pool.observers.remove(self._pool_changed)
         self._stopped = True
         self._current.clear()
         self._changed.set()
-        self._greenlets.kill(block=False)
 
     def probe_now(self):
         """Probe everyone as soon as may be (SIGHUP)."""
@@ -146,7 +154,8 @@ class Prober(object):
             address.probe_seconds = self._clock() - began
         except ProbeFailed as failure:
             result = Result('down', None, str(failure), None)
-        self._pool.report_result(address, result, began)
+        if not self._stopped:
+            self._pool.report_result(address, result, began)
 
     def _pause(self, address):
         """Seconds until the next probe of `address`: few while results contradict its state."""
@@ -155,12 +164,49 @@ class Prober(object):
         return self._interval * (0.9 + 0.2 * self._random())
 
 
-class _Lane(object):
-    """Addresses that share a number of places for probes."""
+class Places(object):
+    """What the probers of one process share: how many probes may run at once."""
 
-    __slots__ = ('limit', 'running', 'due')
+    def __init__(self):
+        self.sound = _Place(MAX_AT_ONCE)
+        self.doubtful = _Place(MAX_DOUBTFUL_AT_ONCE)
+        self.greenlets = GreenletPool(MAX_AT_ONCE)
+
+
+class _Place(object):
+    """A number of places for probes, and the events of those who wait for one."""
+
+    __slots__ = ('_limit', '_taken', '_waiting')
 
     def __init__(self, limit):
-        self.limit = limit
-        self.running = 0
+        self._limit = limit
+        self._taken = 0
+        self._waiting = set()
+
+    @property
+    def is_free(self):
+        return self._taken < self._limit
+
+    def take(self):
+        self._taken += 1
+
+    def give_back(self):
+        self._taken -= 1
+        for event in self._waiting:
+            event.set()
+        self._waiting.clear()
+
+    def tell_when_free(self, event):
+        """Set `event` at the next place that becomes free, if none is now."""
+        if not self.is_free:
+            self._waiting.add(event)
+
+
+class _Lane(object):
+    """Addresses that take the same kind of places."""
+
+    __slots__ = ('place', 'due')
+
+    def __init__(self, place):
+        self.place = place
         self.due = []                     # heap of (when, turn, address)

@@ -6,6 +6,7 @@ import random
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config.settings import defaults
@@ -13,7 +14,7 @@ from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.checks.exchange import PASSED, ProbeFailed
-from sidelb_lib.checks.prober import MAX_AT_ONCE, Prober
+from sidelb_lib.checks.prober import MAX_AT_ONCE, MAX_DOUBTFUL_AT_ONCE, Places, Prober
 
 from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
@@ -213,3 +214,69 @@ def test_failures_of_clients_do_not_put_off_the_probe(pool, start_prober):
         pool.report_failure(address, 'refused')
         gevent.sleep(0.001)
     assert probe.asked
+
+
+# --- several services, and reloads -----------------------------------------------------------------------------------
+
+class Silent(object):
+    """A probe function that waits until `answer` is set; `running` is how many of it do now."""
+
+    def __init__(self, counts=None):
+        self.answer = Event()
+        self.counts = counts if counts is not None else {'running': 0, 'most': 0}
+
+    def __call__(self, address, deadline):
+        self.counts['running'] += 1
+        self.counts['most'] = max(self.counts.values())
+        try:
+            self.answer.wait()
+        finally:
+            self.counts['running'] -= 1
+        raise ProbeFailed('no answer')
+
+
+def prober_of(log, probe, places, count=100, first=1):
+    pool = Pool(RoundRobin(random.random), log, monotonic, defaults())
+    fill(pool, count, first)
+    prober = Prober(pool, probe, log, monotonic, random.random, 0.02, 0.5, places)
+    return pool, prober, gevent.spawn(prober.run)
+
+
+def test_probers_of_one_process_share_the_places_and_each_gets_its_turn(log):
+    places, silent = Places(), Silent()
+    _, _, one = prober_of(log, silent, places)
+    _, _, other = prober_of(log, silent, places)
+    probe = Probed()
+    pool, _, third = prober_of(log, probe, places, count=1)
+    try:
+        wait_until('the places are not used', lambda: silent.counts['running'] == MAX_DOUBTFUL_AT_ONCE)
+        silent.answer.set()
+        wait_until('the third service was not probed', lambda: probe.asked)
+        assert silent.counts['most'] == MAX_DOUBTFUL_AT_ONCE
+    finally:
+        gevent.killall([one, other, third])
+
+
+def test_a_prober_that_was_stopped_reports_nothing_more_and_gives_its_places_back(log):
+    places, silent = Places(), Silent()
+    pool, prober, greenlet = prober_of(log, silent, places)
+    wait_until('nothing is probed', lambda: silent.counts['running'] == MAX_DOUBTFUL_AT_ONCE)
+    prober.stop()
+    silent.answer.set()
+    greenlet.join(5)
+    assert greenlet.ready()
+    wait_until('probes go on', lambda: silent.counts['running'] == 0 and not len(places.greenlets))
+    assert places.doubtful.is_free and not log.events('member_down')
+    assert all(address.last_probe is None for address in pool.addresses())
+
+
+def test_a_prober_that_is_ended_while_it_waits_for_a_place_keeps_none(log):
+    places = Places()
+    blocked = Event()
+    for _ in range(MAX_AT_ONCE):
+        places.greenlets.spawn(blocked.wait)
+    _, _, greenlet = prober_of(log, Probed(), places, count=1)
+    wait_until('it does not wait', lambda: places.doubtful._taken == 1)
+    greenlet.kill()
+    assert places.doubtful._taken == 0
+    blocked.set()
