@@ -1,7 +1,8 @@
-"""Renders a snapshot of the service (see `service.Service.snapshot`) as metrics for Prometheus.
+"""Renders a snapshot (see `observe.snapshot`) as metrics for Prometheus: one table of metrics, and what walks it.
 
 By prometheus_client, which is the extra `sidelb[metrics]`, and imported when HTTP starts. The names follow what
-HAProxy's exporter has taught people, and https://prometheus.io/docs/practices/naming/.
+HAProxy's exporter has taught people, and https://prometheus.io/docs/practices/naming/. `docs/metrics.md` has the same
+table for people; a test holds the two together.
 
 Counters have the label `address` beside `member`: an address keeps its identity when look-ups regroup servers, so its
 counters never go back, as the sum of a member's would whenever one of its addresses leaves.
@@ -17,9 +18,94 @@ INSTALL = 'pip install prometheus_client'
 
 SLICE = 32            # samples between two pauses
 
+GAUGE, COUNTER, HISTOGRAM = 'gauge', 'counter', 'histogram'
+
+#: `path` leads from a service of the snapshot to the values, over lists (one sample an item) and dicts (`{label}`: one
+#: sample a key). `labels` are named in the order in which the path meets them, after `service`, which every family of this
+#: table has. `of` makes the value out of what is found, None for no sample. `proto` is that of the services that have it.
+Metric = collections.namedtuple('Metric', 'name kind meaning path labels of proto')
+
+
+def metric(name, kind, meaning, path, labels='', of=None, proto=None):
+    return Metric(name, kind, meaning, path, tuple(labels.split()), of, proto)
+
+
+def tcp(name, kind, meaning, path, labels=''):
+    return metric(name, kind, meaning, path, labels, proto='tcp')
+
+
+def udp(name, kind, meaning, path, labels=''):
+    return metric(name, kind, meaning, path, labels, proto='udp')
+
+
+def _is_up(item):
+    return {'up': 1, 'departing': None}.get(item['state'], 0)
+
+
+def _failed_connects(address):
+    return address['failed'] - address['failed_probes']
+
+
+def _addresses_of(ring):
+    return len(ring['addresses'])
+
+
+#: All of them, in the order in which they are shown.
+TABLE = (
+    metric('sidelb_service_up', GAUGE, 'Whether a new client can be served: a server is up.', 'healthy', of=int),
+    metric('sidelb_member_up', GAUGE, 'Whether the server may get new sessions: an address of it is up.',
+           'members', 'member', _is_up),
+    metric('sidelb_member_active_connections', GAUGE, 'Sessions of the server now.', 'members/active', 'member'),
+    metric('sidelb_member_address_up', GAUGE, 'Whether the address is up.', 'members/addresses', 'member address', _is_up),
+    metric('sidelb_member_state', GAUGE, 'Whether the address is in the state: 0 or 1.', 'members/addresses/states/{state}',
+           'member address state'),
+    metric('sidelb_member_check_duration_seconds', GAUGE, 'How long the last successful health check took.',
+           'members/addresses/probe_seconds', 'member address'),
+    metric('sidelb_member_connections_total', COUNTER, 'Sessions that were given to the address.',
+           'members/addresses/total', 'member address'),
+    metric('sidelb_member_connect_failures_total', COUNTER, "Failed attempts of clients' sessions on the address.",
+           'members/addresses', 'member address', _failed_connects),
+    metric('sidelb_member_check_failures_total', COUNTER, 'Failed health checks of the address.',
+           'members/addresses/failed_probes', 'member address'),
+    metric('sidelb_member_state_changes_total', COUNTER, 'How often the address went up or down.',
+           'members/addresses/changes', 'member address'),
+    metric('sidelb_member_bytes_total', COUNTER, 'Bytes sent to the address and received from it.',
+           'members/addresses/bytes/{direction}', 'member address direction'),
+    metric('sidelb_dns_lookups_total', COUNTER, 'Look-ups of ring domains and named servers.',
+           'rings/results/{result}', 'ring result'),
+    metric('sidelb_dns_last_success_timestamp_seconds', GAUGE, 'When the last good answer came, in Unix time.',
+           'rings/last_success', 'ring'),
+    metric('sidelb_ring_addresses', GAUGE, 'Addresses of the ring domain.', 'rings', 'ring', _addresses_of),
+    metric('sidelb_ring_members', GAUGE, 'Servers that the addresses of the ring domain belong to.',
+           'rings/members', 'ring'),
+    metric('sidelb_retries_total', COUNTER, 'Failed attempts to reach a server, and moves of UDP sessions, to another one.',
+           'connections/retries'),
+    tcp('sidelb_connections_active', GAUGE, 'Client connections now.', 'connections/active'),
+    tcp('sidelb_connections_limit', GAUGE, 'Client connections that are served at once, at most.', 'connections/most'),
+    tcp('sidelb_connections_total', COUNTER, 'Client connections accepted.', 'connections/total'),
+    tcp('sidelb_connections_refused_total', COUNTER, 'Client connections reset for want of a server.',
+        'refusals/{reason}', 'reason'),
+    tcp('sidelb_connect_duration_seconds', HISTOGRAM, 'How long connecting to a server took, where it succeeded.',
+        'connections/connect_seconds'),
+    tcp('sidelb_clients_waiting', GAUGE, 'Clients that wait for a server now.', 'connections/waiting'),
+    tcp('sidelb_queue_duration_seconds', HISTOGRAM, 'How long clients waited for a server.', 'connections/queue_seconds'),
+    tcp('sidelb_connections_ended_total', COUNTER, 'Sessions that have ended, by the reason.',
+        'connections/ended/{reason}', 'reason'),
+    udp('sidelb_sessions_active', GAUGE, 'UDP clients that have a session now.', 'connections/active'),
+    udp('sidelb_sessions_limit', GAUGE, 'UDP sessions at once, at most.', 'connections/most'),
+    udp('sidelb_sessions_total', COUNTER, 'UDP sessions opened.', 'connections/total'),
+    udp('sidelb_datagrams_total', COUNTER, 'Datagrams sent to servers and received from them.',
+        'datagrams/{direction}', 'direction'),
+    udp('sidelb_datagrams_dropped_total', COUNTER, 'Datagrams dropped, and sessions evicted, by the reason.',
+        'connections/drops/{reason}', 'reason'),
+)
+
 #: What a look-up ended with, of what `discovery` calls its state.
 LOOKUP_RESULTS = {'ok': 'ok', 'partial': 'partial', 'doubtful': 'partial',
                   'failing': 'failed', 'holding': 'empty', 'empty': 'empty'}
+
+#: The states of an address, see `pool.members`: each is there with 0 or 1.
+STATES = ('up', 'down', 'standby', 'unchecked', 'draining')
 
 
 def load():
@@ -41,6 +127,46 @@ def exposition(snapshot, now, versions, pause=None):
     return generate_latest(registry)
 
 
+class _Collector(object):
+    """A custom collector: `collect()` yields the metrics of one snapshot."""
+
+    def __init__(self, snapshot, now, versions, pause):
+        self._services = [(name, prepared(service, now)) for name, service in sorted(snapshot['services'].items())]
+        self._versions = versions
+        self._pause = pause
+
+    def collect(self):
+        names = sorted(self._versions)
+        yield self._family(GAUGE, 'sidelb_build_info', 'What is running, in the labels; always 1.', names,
+                           [([self._versions[name] for name in names], 1)])
+        protocols = set(service['proto'] for _, service in self._services)
+        for one in TABLE:
+            if one.proto is None or one.proto in protocols:
+                yield self._metric(one)
+
+    def _metric(self, one):
+        rows = []
+        for name, service in self._services:
+            if one.proto not in (None, service['proto']):
+                continue
+            rows += [((name,) + labels, value) for labels, value in samples(one, service)]
+        return self._family(one.kind, one.name, one.meaning, ('service',) + one.labels, rows)
+
+    def _family(self, kind, name, meaning, labels, rows):
+        """`rows` are (values of the labels, value)."""
+        from prometheus_client import core
+        family = {GAUGE: core.GaugeMetricFamily, COUNTER: core.CounterMetricFamily,
+                  HISTOGRAM: core.HistogramMetricFamily}[kind](name, meaning, labels=labels)
+        if self._pause:
+            family.samples = _Paced(self._pause)
+        for values, value in rows:
+            if kind == HISTOGRAM:
+                family.add_metric(values, buckets_of(value), value['sum'])
+            else:
+                family.add_metric(values, value)
+        return family
+
+
 class _Paced(list):
     """The samples of a metric; pauses while they are added and while they are read."""
 
@@ -60,153 +186,83 @@ class _Paced(list):
             yield sample
 
 
-class _Collector(object):
-    """A custom collector: `collect()` yields the metrics of one snapshot."""
+# --- from a snapshot to samples -----------------------------------------------------------------------------
 
-    def __init__(self, snapshot, now, versions, pause):
-        self._snapshot = snapshot
-        self._now = now
-        self._versions = versions
-        self._pause = pause
-        self._names = member_labels(snapshot['members'])
+def samples(one, service):
+    """[(values of the labels, value)] of a Metric in a service that was `prepared`. Of equal labels (a server that has left
+    and is back has two members) numbers add up, and one that is up suffices."""
+    found = collections.OrderedDict()
+    for labels, value in _walk(service, [part for part in one.path.split('/')], ()):
+        value = one.of(value) if one.of else value
+        if value is not None:
+            if labels in found:
+                value = max(value, found[labels]) if one.of is _is_up else value + found[labels]
+            found[labels] = value
+    return list(found.items())
 
-    def collect(self):
-        yield self._build_info()
-        for part in (self._members, self._addresses, self._rings):
-            for metric in part():
-                yield metric
-        for metric in self._sessions() if self._snapshot['proto'] == 'udp' else self._connections():
-            yield metric
 
-    # --- kinds of metrics ------------------------------------------------------------------------------------
+def _walk(place, path, labels):
+    if not path:
+        yield labels, place
+        return
+    head, rest = path[0], path[1:]
+    if head[0] == '{':
+        for key in sorted(place):
+            for found in _walk(place[key], rest, labels + (key,)):
+                yield found
+        return
+    place = place.get(head)
+    for item in place if isinstance(place, list) else []:
+        for found in _walk(item, rest, labels + (item['label'],)):
+            yield found
+    if place is not None and not isinstance(place, list):
+        for found in _walk(place, rest, labels):
+            yield found
 
-    def _gauge(self, name, meaning, labels=(), rows=()):
-        from prometheus_client.core import GaugeMetricFamily
-        return self._filled(GaugeMetricFamily(name, meaning, labels=labels), rows)
 
-    def _counter(self, name, meaning, labels=(), rows=()):
-        from prometheus_client.core import CounterMetricFamily
-        return self._filled(CounterMetricFamily(name, meaning, labels=labels), rows)
-
-    def _filled(self, metric, rows):
-        """`rows` are (values of the labels, value); or one number, for a metric without labels."""
-        if self._pause:
-            metric.samples = _Paced(self._pause)
-        for labels, value in rows if isinstance(rows, list) else [((), rows)]:
-            metric.add_metric(labels, value)
-        return metric
-
-    def _build_info(self):
-        names = sorted(self._versions)
-        return self._gauge('sidelb_build_info', 'What is running, in the labels; always 1.', names,
-                           [([self._versions[name] for name in names], 1)])
-
-    # --- servers ---------------------------------------------------------------------------------------------
-
-    def _members(self):
-        """Members that have left DNS but have sessions still count as active, and no longer as up or down."""
-        states, active = collections.OrderedDict(), collections.OrderedDict()
-        for member in self._snapshot['members']:
-            name = self._names[member['name'], port_of(member)]
-            active[name] = active.get(name, 0) + member['active']
-            if member['state'] != 'departing':
-                states[name] = max(states.get(name, 0), int(member['state'] == 'up'))
-        yield self._gauge('sidelb_member_up', 'Whether the server may get new sessions: an address of it is up.',
-                          ['member'], [([name], up) for name, up in states.items()])
-        yield self._gauge('sidelb_member_active_connections', 'Sessions of the server now.',
-                          ['member'], [([name], count) for name, count in active.items()])
-
-    def _addresses(self):
-        labels = ['member', 'address']
-        known = [([self._names[member['name'], port_of(member)], address['address']], address)
-                 for member in self._snapshot['members'] for address in member['addresses']]
-        yield self._gauge('sidelb_member_address_up', 'Whether the address is up.', labels,
-                          [(values, int(address['state'] == 'up')) for values, address in known])
-        yield self._gauge('sidelb_member_check_duration_seconds',
-                          'How long the last successful health check took.', labels,
-                          [(values, address['probe_seconds']) for values, address in known
-                           if address['probe_seconds'] is not None])
-        for name, meaning, value in (
-                ('connections', 'Sessions that were given to the address.', lambda a: a['total']),
-                ('connect_failures', 'Failed attempts of clients\' sessions on the address.',
-                 lambda a: a['failed'] - a['failed_probes']),
-                ('check_failures', 'Failed health checks of the address.', lambda a: a['failed_probes']),
-                ('state_changes', 'How often the address went up or down.', lambda a: a['changes'])):
-            yield self._counter('sidelb_member_%s_total' % name, meaning, labels,
-                                [(values, value(address)) for values, address in known])
-        yield self._counter(
-            'sidelb_member_bytes_total', 'Bytes sent to the address and received from it.',
-            labels + ['direction'], [(values + [direction], address['bytes_' + direction])
-                                     for values, address in known for direction in ('sent', 'received')])
-
-    # --- clients ---------------------------------------------------------------------------------------------
-
-    def _connections(self):
-        counts = self._snapshot['connections']
-        refused = collections.Counter(dict.fromkeys(REFUSALS, 0))
+def prepared(service, now):
+    """A service of a snapshot with what the table's paths lead to: labels, sums, and zeros before the first."""
+    names = member_labels(service['members'])
+    counts = service['connections']
+    known = dict(service, members=[
+        dict(member, label=names[member['name'], port_of(member)],
+             addresses=[_prepared_address(address) for address in member['addresses']])
+        for member in service['members']])
+    known['rings'] = [_prepared_ring(ring, service['members'], now) for ring in service['rings']]
+    if service['proto'] == 'udp':
+        known['datagrams'] = dict((way, counts['datagrams_' + way]) for way in ('sent', 'received'))
+    else:
+        known['refusals'] = collections.Counter(dict.fromkeys(REFUSALS, 0))
         for reason, count in counts['refused'].items():
-            refused[reason] += count
-        yield self._gauge('sidelb_connections_active', 'Client connections now.', rows=counts['active'])
-        yield self._gauge('sidelb_connections_limit', 'Client connections that are served at once, at most.',
-                          rows=counts['most'])
-        yield self._counter('sidelb_connections_total', 'Client connections accepted.', rows=counts['total'])
-        yield self._counter('sidelb_connections_refused_total',
-                            'Client connections reset for want of a server.', ['reason'],
-                            [([reason], count) for reason, count in sorted(refused.items())])
-        yield self._counter('sidelb_retries_total',
-                            'Attempts to reach a server that failed, after which another one was tried.',
-                            rows=counts['retries'])
-        yield self._histogram('sidelb_connect_duration_seconds',
-                              'How long connecting to a server took, where it succeeded.',
-                              counts['connect_seconds'])
+            known['refusals'][reason] += count
+    return known
 
-    def _histogram(self, name, meaning, durations):
-        from prometheus_client.core import HistogramMetricFamily
-        buckets, total = [], 0
-        for bound, count in zip(durations['bounds'] + ['+Inf'], durations['counts']):
-            total += count
-            buckets.append((str(bound), total))
-        return HistogramMetricFamily(name, meaning, buckets=buckets, sum_value=durations['sum'])
 
-    def _sessions(self):
-        counts = self._snapshot['connections']
-        yield self._gauge('sidelb_sessions_active', 'UDP clients that have a session now.', rows=counts['active'])
-        yield self._gauge('sidelb_sessions_limit', 'UDP sessions at once, at most.', rows=counts['most'])
-        yield self._counter('sidelb_sessions_total', 'UDP sessions opened.', rows=counts['total'])
-        yield self._counter('sidelb_retries_total', 'Moves of a UDP session to another server.',
-                            rows=counts['retries'])
-        yield self._counter('sidelb_datagrams_total', 'Datagrams sent to servers and received from them.',
-                            ['direction'], [([direction], counts['datagrams_' + direction])
-                                            for direction in ('sent', 'received')])
-        yield self._counter('sidelb_datagrams_dropped_total',
-                            'Datagrams dropped, and sessions evicted, by the reason.', ['reason'],
-                            [([reason], count) for reason, count in sorted(counts['drops'].items())])
+def _prepared_address(address):
+    return dict(
+        address, label=address['address'], bytes=dict((way, address['bytes_' + way]) for way in ('sent', 'received')),
+        states=dict((state, int(address['state'] == state)) for state in STATES))
 
-    # --- DNS -------------------------------------------------------------------------------------------------
 
-    def _rings(self):
-        rings = [(endpoint(ring), ring) for ring in self._snapshot['rings']]
-        lookups = collections.OrderedDict()
-        for name, ring in rings:
-            for result in sorted(set(LOOKUP_RESULTS.values())):
-                lookups[name, result] = 0
-            for state, count in ring['lookups'].items():
-                lookups[name, LOOKUP_RESULTS[state]] += count
-        yield self._counter('sidelb_dns_lookups_total', 'Look-ups of ring domains and named servers.',
-                            ['ring', 'result'], [(labels, count) for labels, count in lookups.items()])
-        yield self._gauge('sidelb_dns_last_success_timestamp_seconds',
-                          'When the last good answer came, in Unix time.', ['ring'],
-                          [([name], round(self._now - ring['age'], 3)) for name, ring in rings
-                           if ring['age'] is not None])
-        yield self._gauge('sidelb_ring_addresses', 'Addresses of the ring domain.', ['ring'],
-                          [([name], len(ring['addresses'])) for name, ring in rings])
-        yield self._gauge('sidelb_ring_members', 'Servers that the addresses of the ring domain belong to.',
-                          ['ring'], [([name], self._members_of(ring)) for name, ring in rings])
+def _prepared_ring(ring, members, now):
+    addresses = set(ring['addresses'])
+    results = dict.fromkeys(LOOKUP_RESULTS.values(), 0)
+    for state, count in ring['lookups'].items():
+        results[LOOKUP_RESULTS[state]] += count
+    return dict(
+        ring, label='%s:%d' % (ring['name'], ring['port']), results=results,
+        last_success=None if ring['age'] is None else round(now - ring['age'], 3),
+        members=sum(1 for member in members if member['state'] != 'departing' and
+                    any(address['address'] in addresses for address in member['addresses'])))
 
-    def _members_of(self, ring):
-        addresses = set(ring['addresses'])
-        return sum(1 for member in self._snapshot['members'] if member['state'] != 'departing' and
-                   any(address['address'] in addresses for address in member['addresses']))
+
+def buckets_of(durations):
+    """[(bound, how many were not longer)] of what `durations.Durations.snapshot` gives."""
+    buckets, total = [], 0
+    for bound, count in zip(durations['bounds'] + ['+Inf'], durations['counts']):
+        total += count
+        buckets.append((str(bound), total))
+    return buckets
 
 
 def member_labels(members):
@@ -221,7 +277,3 @@ def member_labels(members):
 def port_of(member):
     """The port of a member as text; of several, joined by hand, that of its first address."""
     return member['addresses'][0]['address'].rpartition(':')[2] if member['addresses'] else ''
-
-
-def endpoint(ring):
-    return '%s:%d' % (ring['name'], ring['port'])

@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -34,7 +35,8 @@ def library():
 # --- reading them -------------------------------------------------------------------------------------------
 
 class Metrics(object):
-    """Parsed text: `get('sidelb_x', member='db1')` is the value of a sample, None if there is none."""
+    """Parsed text: `get('sidelb_x', member='db1')` is the value of a sample, None if there is none. The label `service` is
+    `default` unless the test says otherwise."""
 
     def __init__(self, text):
         from prometheus_client.parser import text_string_to_metric_families
@@ -47,6 +49,8 @@ class Metrics(object):
                 self.samples[key] = sample[2]
 
     def get(self, name, **labels):
+        if name.startswith('sidelb_') and name != 'sidelb_build_info':
+            labels.setdefault('service', 'default')
         return self.samples.get((name, tuple(sorted(labels.items()))))
 
     def values(self, name, label):
@@ -111,8 +115,10 @@ def ring(name, port, addresses, **changes):
 
 def snapshot(members=(), rings=(), **counts):
     connections = dict({'active': 0, 'most': 500, 'total': 0, 'retries': 0, 'refused': {},
-                        'connect_seconds': Durations().snapshot()}, **counts)
-    return {'proto': 'tcp', 'connections': connections, 'members': list(members), 'rings': list(rings)}
+                        'connect_seconds': Durations().snapshot(), 'waiting': 0, 'ended': {},
+                        'queue_seconds': Durations().snapshot()}, **counts)
+    return {'services': {'default': {'proto': 'tcp', 'connections': connections, 'members': list(members),
+                                     'rings': list(rings), 'healthy': bool(members)}}}
 
 
 def rendered(*arguments, **counts):
@@ -222,7 +228,7 @@ def test_a_thousand_servers_hold_nobody_up():
     members = [member('db%d' % n, address('10.0.%d.%d:5432' % (n // 250, n % 250))) for n in range(1000)]
     text = metrics.exposition(snapshot(members), 1000.0, VERSIONS, lambda: pauses.append(1)).decode('utf-8')
     lines = [line for line in text.split('\n') if line.startswith('sidelb_member')]
-    assert len(lines) == 9000
+    assert len(lines) == 14000
     assert len(pauses) >= 2 * len(lines) // metrics.SLICE - 20         # while they are collected, then written
     read = Metrics(text)
     assert len(read.values('sidelb_member_up', 'member')) == 1000
@@ -367,6 +373,29 @@ def ask_prometheus(address, query):
     assert status == 200, text
     results = json.loads(text)['data']['result']
     return str(results[0]['value'][1]) if results else None
+
+
+def test_the_table_in_the_guide_is_the_table_of_the_program():
+    with io.open(os.path.join(PROJECT, 'docs', 'metrics.md'), encoding='utf-8') as stream:
+        rows = re.findall(r'^\| `(sidelb_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$', stream.read(), re.M)
+    assert [row for row in rows if row[0] != 'sidelb_build_info'] == [
+        (one.name, one.kind, ' '.join('`%s`' % label for label in ('service',) + one.labels), one.meaning)
+        for one in metrics.TABLE]
+
+
+def test_several_services_are_told_apart():
+    one, two = snapshot([member('db1', address('10.0.0.1:5432', total=7))]), snapshot([member('db1', address('10.0.0.9:1'))])
+    udp = dict(two['services']['default'], proto='udp', connections={
+        'active': 3, 'most': 9, 'total': 4, 'retries': 0, 'datagrams_sent': 1, 'datagrams_received': 2, 'drops': {}})
+    both = {'services': {'db': one['services']['default'], 'dns': udp}}
+    read = Metrics(metrics.exposition(both, 1000.0, VERSIONS).decode('utf-8'))
+    assert read.values('sidelb_service_up', 'service') == {'db': 1, 'dns': 1}
+    assert read.get('sidelb_connections_active', service='db') == 0
+    assert read.get('sidelb_connections_active', service='dns') is None
+    assert read.get('sidelb_sessions_active', service='dns') == 3
+    assert read.values('sidelb_retries_total', 'service') == {'db': 0, 'dns': 0}
+    assert read.get('sidelb_member_connections_total', service='db', member='db1', address='10.0.0.1:5432') == 7
+    check_with_promtool(read.text)
 
 
 def test_the_names_in_the_read_me_and_guides_exist():
