@@ -115,6 +115,9 @@ TABLE = _table(
              'time in which a tier that had been lost takes its sessions again; 0 = at once'),
         _row('on_down', one_of('keep', 'close'), 'keep', 'sessions of a server that goes down: keep or close'),
         _row('on_removed', one_of('keep', 'close'), 'keep', 'sessions of a server that leaves DNS: keep or close'),
+        _row('on_demoted', one_of('keep', 'close'), 'automatic',
+             'sessions of a server that is alive and lost the role that the check asks for: keep or close; by default close '
+             'for the role primary, else keep', 'tcp'),
         _row('max_connections', number(1, 10000000), 'automatic',
              'limit of clients at once, by default what the limit of open files allows; more wait in the kernel', 'tcp'),
         _row('max_sessions', number(1, 10000000), 'automatic',
@@ -132,6 +135,9 @@ TABLE = _table(
              'time for one attempt to reach a server, and that a client waits for the first DNS answer'),
         _row('idle_timeout', duration(0, 30 * DAY), '0',
              'close a session after this long without a byte in either direction; 0 = never', 'tcp'),
+        _row('max_session_age', duration(0, 30 * DAY), '0',
+             'end a session of this age, 10 % more or less, at its first silence of 2s, and at twice the age in any case; '
+             'silence is no sign that no transaction is open; 0 = never', 'tcp'),
         _row('half_close_timeout', duration(0.01, 30 * DAY), '5m',
              'close a session after this long without a byte once one side has ended', 'tcp'),
         _row('session_timeout', duration(0.01, DAY), '60s',

@@ -20,12 +20,14 @@ from ..net.resets import unacknowledged
 CLIENT_END, SERVER_END = 'client_end', 'server_end'            # who said EOF first
 CLIENT_RESET, SERVER_RESET = 'client_reset', 'server_reset'
 IDLE, HALF_CLOSE = 'idle', 'half_close'                        # the time-outs
+MAX_AGE = 'max_session_age'
 DOWN, REMOVED, DEMOTED, DRAIN, ADMIN = 'down', 'removed', 'demoted', 'drain', 'admin'
 REFUSED, LEFT, FAILED = 'refused', 'left', 'failed'            # no server; the client left before; an unexpected error
-REASONS = (CLIENT_END, SERVER_END, CLIENT_RESET, SERVER_RESET, IDLE, HALF_CLOSE, DOWN, REMOVED, DEMOTED, DRAIN, ADMIN,
-           REFUSED, LEFT, FAILED)
+REASONS = (CLIENT_END, SERVER_END, CLIENT_RESET, SERVER_RESET, IDLE, HALF_CLOSE, MAX_AGE, DOWN, REMOVED, DEMOTED, DRAIN,
+           ADMIN, REFUSED, LEFT, FAILED)
 
 PATIENCE = 120.0                   # seconds without progress
+QUIET = 2.0                        # seconds of silence after which a session may be ended for its age
 FIRST_LOOK, LONGEST_LOOK = 0.005, 0.5        # seconds between two looks at a delivery: each is half as long again
 SLOWEST_SWEEP = 10.0               # seconds between two looks for silent sessions
 
@@ -53,6 +55,8 @@ class Silence(object):
     def look(self, session, now, settings):
         """The reason to end the session for, or None."""
         relay = session.relay
+        if settings.max_session_age and self._is_too_old(session, now, settings.max_session_age):
+            return MAX_AGE
         if (relay.moved, relay.half_closed) != (self._moved, self._half_closed):
             self._moved, self._half_closed, self.since = relay.moved, relay.half_closed, now
             return None
@@ -68,6 +72,14 @@ class Silence(object):
             self._owed, self.since = owed, now
             return None
         return reason
+
+    def _is_too_old(self, session, now, seconds):
+        """Is it old and silent, or twice as old? What is old differs by 10 % more or less between sessions, by their
+        clients' ports: a pool's connections are not to be renewed in step."""
+        relay, age = session.relay, now - session.opened
+        limit = seconds * (0.9 + 0.2 * (session.peer[1] % 1000) / 1000.0)
+        is_silent = relay.moved == self._moved and not relay.held and now - self.since >= QUIET
+        return age >= 2 * limit or age >= limit and is_silent
 
     @staticmethod
     def _limit(relay, settings):
@@ -116,8 +128,10 @@ class Sweeper(object):
     def _pace(self):
         """Seconds between two looks: time-outs act up to an eighth too late."""
         settings = self._server.settings
-        return min([limit / 8 for limit in (settings.idle_timeout, settings.half_close_timeout) if limit] +
-                   [SLOWEST_SWEEP])
+        limits = [limit / 8 for limit in (settings.idle_timeout, settings.half_close_timeout) if limit]
+        if settings.max_session_age:
+            limits.append(min(QUIET / 2, settings.max_session_age / 8))
+        return min(limits + [SLOWEST_SWEEP])
 
     def _look(self, session):
         """An exception ends this session alone."""
@@ -128,7 +142,9 @@ class Sweeper(object):
             reason = session.silence.look(session, self._clock(), self._server.settings)
         except Exception:
             return session.crashed()
-        if reason:
+        if reason == MAX_AGE:
+            session.cut(reason)
+        elif reason:
             session.silent(reason)
 
     def _forgive(self, seconds):

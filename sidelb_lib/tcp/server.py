@@ -16,7 +16,7 @@ from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
 from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
-from .ending import DOWN, DRAIN, REMOVED, Deliveries, Sweeper
+from .ending import DEMOTED, DOWN, DRAIN, REMOVED, Deliveries, Sweeper
 from .queue import Queue
 from .session import Session
 
@@ -182,6 +182,8 @@ class TcpServer(PausesAccepting, StreamServer):
                 self.cut_sessions_of(address, DOWN)
         elif event == 'removed' and settings.on_removed == 'close':
             self.cut_sessions_of(subject, REMOVED)
+        elif event == 'demoted' and (settings.on_demoted or on_demoted_by(settings.check.role)) == 'close':
+            self.cut_sessions_of(subject, DEMOTED)
 
     @never_waits
     def cut_sessions_of(self, address, reason):
@@ -292,6 +294,11 @@ class TcpServer(PausesAccepting, StreamServer):
                 sent, received = totals.get(session.address, (0, 0))
                 totals[session.address] = sent + session.relay.outbound.moved, received + session.relay.inbound.moved
         return totals
+
+
+def on_demoted_by(role):
+    """What `on_demoted` is by default: writes must not go on to a former primary, but a replica that lags can be read."""
+    return 'close' if role == 'primary' else 'keep'
 
 
 def peer_text(peer):

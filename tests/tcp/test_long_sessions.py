@@ -1,0 +1,96 @@
+"""What long sessions need: an age, and an end when their server loses its role."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import time
+
+import gevent
+
+from sidelb_lib.checks.exchange import Result
+from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.tcp.ending import Silence
+
+from ..support.waiting import wait_until
+from .parts import end_of, exchange
+
+REPLICA, PRIMARY = Result('standby', 'replica', None, None), Result('up', 'primary', None, None)
+
+
+class PrimaryCheck(object):
+    name, role, port = 'test', 'primary', None
+
+
+def test_a_session_of_age_is_ended_when_it_is_silent(balancer, echo):
+    one = balancer(max_session_age=1.0)
+    one.use(echo('a').endpoint)
+    with contextlib.closing(one.connect()) as client:
+        exchange(client)
+        began = time.time()
+        assert end_of(client) == 'reset'
+        assert 1.5 < time.time() - began < 5
+    assert one.server.ended['max_session_age'] == 1
+
+
+def test_a_busy_session_lives_to_twice_the_age_and_gets_all_that_it_is_owed(balancer, echo):
+    one = balancer(max_session_age=1.0)
+    one.use(echo('a').endpoint)
+    with contextlib.closing(one.connect()) as client:
+        began, answers = time.time(), 0
+        try:
+            while time.time() - began < 6:
+                exchange(client)
+                answers += 1
+                gevent.sleep(0.05)
+        except (AssertionError, EnvironmentError):
+            pass
+        assert 1.7 < time.time() - began < 4 and answers > 10
+    assert one.server.ended['max_session_age'] == 1
+
+
+def test_sessions_are_not_ended_in_step(balancer, echo):
+    one = balancer(max_session_age=5.0)
+    one.use(echo('a').endpoint)
+    silences = []
+    for port in (1000, 1250, 1999):
+        with contextlib.closing(one.connect()) as client:
+            exchange(client)
+            session = list(one.server.sessions)[-1]
+            session.peer = session.peer[0], port
+            silence = Silence(session.opened)
+            silences.append([silence.look(session, session.opened + age, one.server.settings)
+                             for age in (0.1, 4.6, 4.9, 5.4, 5.6)][1:])
+            client.close()
+        wait_until('it has ended', lambda: not one.server.sessions)
+    assert [[bool(reason) for reason in row] for row in silences] == [
+        [True, True, True, True], [False, True, True, True], [False, False, False, True]]
+
+
+def with_primary_check(one, **changes):
+    one.server.settings = one.server.settings._replace(check=PrimaryCheck(), **changes)
+    one.pool.change(one.server.settings, RoundRobin(lambda: 0.0))
+
+
+def demote(one, server):
+    """A session to a primary, which becomes a replica."""
+    one.use(server.endpoint)
+    address, = one.pool.addresses()
+    one.pool.report_result(address, PRIMARY, one.server.clock())
+    client = one.connect()
+    exchange(client)
+    one.pool.report_result(address, REPLICA, one.server.clock())
+    return client
+
+
+def test_sessions_of_a_primary_that_is_one_no_more_end(balancer, echo):
+    one = balancer()
+    with_primary_check(one)
+    with contextlib.closing(demote(one, echo('a'))) as client:
+        assert end_of(client) == 'reset'
+    assert one.server.ended['demoted'] == 1
+
+
+def test_with_on_demoted_keep_they_go_on(balancer, echo):
+    one = balancer()
+    with_primary_check(one, on_demoted='keep')
+    with contextlib.closing(demote(one, echo('a'))) as client:
+        assert exchange(client) == 'a'
