@@ -224,6 +224,7 @@ class Service(object):
             return
         if any(BY_KEY[key].group == 'Discovery' for key in keys):
             gone = list(self.sources)
+            self._sources.close()
             self._start_discovery()
             self._exchange(gone, [])
         else:

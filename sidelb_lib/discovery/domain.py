@@ -79,6 +79,9 @@ class Domain(object):
         if not self._wake.wait(first) and not (self._is_needed and not self._is_served()):
             self._wake.wait(delay - first)
 
+    def close(self):
+        """The source is named no more. Its `run` is ended by the caller."""
+
     @never_waits
     def refresh_now(self):
         """Look up at once; when a look-up is under way, again right after it."""

@@ -40,6 +40,11 @@ class Grouper(object):
         self._update()
         self._wake.set()
 
+    def close(self):
+        """The source is named no more: its names are its own no more."""
+        self._names.observers.remove(self._wake.set)
+        self._names.forget(self._source)
+
     def refresh_now(self):
         """Look all names up again."""
         self._names.expire(self._ips())

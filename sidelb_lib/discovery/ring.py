@@ -29,6 +29,9 @@ class Ring(Domain):
         finally:
             grouping.kill(block=False)
 
+    def close(self):
+        self.grouper.close()
+
     def refresh_now(self):
         Domain.refresh_now(self)
         self.grouper.refresh_now()

@@ -74,6 +74,11 @@ class ServerNames(object):
             for observer in self.observers:
                 observer()
 
+    def forget(self, source):
+        """`source` is no more."""
+        self._followed.pop(source, None)
+        self._ring_names.pop(source, None)
+
     def namings(self, ips):
         """What is known: {ip: Naming}, without those that have never been looked up. Immediate."""
         return dict((ip, self._entries[ip].naming) for ip in ips if ip in self._entries)

@@ -46,10 +46,16 @@ class Sources(object):
             for part in [value] if is_one_source else [(item,) for item in value]:
                 wanted[make, part] = make
         gone = [source for key in list(self._made) if key not in wanted for source in self._made.pop(key)]
+        for source in gone:
+            source.close()
         new = [key for key in wanted if key not in self._made]
         for key in new:
             self._made[key] = list(wanted[key](self, key[1]))
         return gone, [source for key in new for source in self._made[key]]
+
+    def close(self):
+        """Hear no more of the pool. The sources' greenlets are the caller's."""
+        self._pool.observers.remove(self._observe)
 
     def listener_moved(self, listener):
         """Our own listener is `listener`, (ip, port), from now on."""

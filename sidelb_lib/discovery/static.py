@@ -33,5 +33,9 @@ class Static(object):
     def need(self, endpoint=None):
         """There is nothing to look up."""
 
+    def close(self):
+        """The source is named no more."""
+        self.grouper.close()
+
     def refresh_now(self):
         self.grouper.refresh_now()

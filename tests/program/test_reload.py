@@ -2,14 +2,17 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
 import threading
 
+import gevent
 import pytest
 
 from sidelb_lib.config.settings import configuration
+from sidelb_lib.observe.logs import EventLog
 from sidelb_lib.process import Process
 
 from ..support.clients import connect, how_it_ends, read_line
@@ -329,6 +332,34 @@ def test_a_reload_before_the_start_and_at_the_end_changes_nothing(servers):
     process.drain()
     assert process.reload() == ['nothing has changed: the process is draining']
     process.stop()
+
+
+def test_parts_that_are_replaced_listen_to_the_pool_no_more(servers):
+    one, two = servers
+    lines = [['127.0.0.1:0', str(one), 'status_socket=off'],
+             ['127.0.0.1:0', str(one), str(two), 'refresh=5s', 'check=off', 'mode=source', 'status_socket=off'],
+             ['127.0.0.1:0', str(two), 'dns_hold=0', 'check_interval=1s', 'slow_start=1s', 'status_socket=off']]
+    turns = itertools.cycle(lines)
+    process = Process(configuration(lines[0], {}), EventLog(lambda line: None), {}, lambda: configuration(next(turns), {}))
+    process.start()
+    try:
+        service, = process.services.values()
+        wait_until('names are not looked up', lambda: service.sources)
+
+        def listeners_and_loops():
+            loops = [loop for loop in service._loops if not loop.dead]
+            return len(service.pool.observers), len(service._sources._names.observers), len(loops)
+        for _ in range(3):
+            assert process.reload() == []
+            gevent.sleep(0.02)
+        before = listeners_and_loops()
+        for _ in range(12):
+            assert process.reload() == []
+            gevent.sleep(0.02)
+        wait_until('something is left of what was replaced', lambda: all(
+            now <= then for now, then in zip(listeners_and_loops(), before)))
+    finally:
+        process.stop()
 
 
 # --- what it costs ---
