@@ -83,6 +83,9 @@ TABLE = _table(
         _row('check_interval', duration(0.1, 3600), '5s',
              'time between two probes of an address; at most 1s while its state is changing'),
         _row('check_timeout', duration(0.01, 300), '2s', 'a probe that takes longer has failed'),
+        _row('early_close', one_of('ignore', 'failure'), 'ignore',
+             'a server that ends a session within 1s without a byte: ignore, or failure (check_fall of them in a row take '
+             'it down; a client that had sent nothing is given another server unseen)', 'tcp'),
         _row('check_fall', number(1, 100), '2', 'failures in a row that take a server down'),
         _row('check_rise', number(1, 100), '2', 'successes in a row that bring a server back up'),
     )),

@@ -71,7 +71,7 @@ class Address(object):
     not in the member because addresses keep their identity when look-ups regroup them.
     """
 
-    __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'up', 'state',
+    __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'early', 'up', 'state',
                  'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'came_up', 'damping', 'role',
                  'found', 'last_error',
                  'last_error_at', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
@@ -86,6 +86,7 @@ class Address(object):
         self.member = None
         self.connects = Verdict()
         self.probes = Verdict()
+        self.early = None         # Verdict of sessions that ended at once without a byte, if there were any
         self.up = True            # until shown otherwise: a sidecar serves from its first moment
         self.state = UP
         self.since = now
@@ -107,6 +108,11 @@ class Address(object):
         self.failed_probes = 0    # those of `failed` that no client's session made
         self.sent = 0
         self.received = 0
+
+    @property
+    def is_held_down(self):
+        """Does one of the verdicts say so?"""
+        return self.connects.is_down or self.probes.is_down or self.early is not None and self.early.is_down
 
     def __str__(self):
         return str(self.endpoint)

@@ -286,6 +286,31 @@ class Pool(Membership):
             address.connects.streak = self._fall - 1
             self._settle(address)
 
+    @never_waits
+    def report_early_end(self, address):
+        """A session of `address` was ended by the server at once and without a byte. Returns whether that took it down."""
+        if not self._knows(address):
+            return False
+        self._note_error(address, 'ends sessions at once')
+        address.early = address.early or Verdict()
+        turned = address.early.failed(self._clock(), self._fall)
+        self._settle(address)
+        return turned
+
+    @never_waits
+    def report_byte(self, address):
+        """A session of `address` has got a byte: nothing is wrong with it in this way."""
+        address.early = None
+        self._settle(address)
+
+    @never_waits
+    def forgive_early_ends(self, address):
+        """Another chance, which a single early end ends."""
+        if address.early is not None and address.early.is_down:
+            address.early.is_down, address.early.streak = False, self._fall - 1
+            if self._knows(address):
+                self._settle(address)
+
     def _note_error(self, address, error):
         address.failed += 1
         address.last_error = error
@@ -295,7 +320,7 @@ class Pool(Membership):
         """A word of the table in `members`."""
         if address.is_drained or address.found == DRAINING or address.member.full_weight == 0:
             return DRAINING
-        if address.connects.is_down or address.probes.is_down:
+        if address.is_held_down:
             return DOWN
         if not self._is_checked:
             return UP
@@ -305,7 +330,7 @@ class Pool(Membership):
         """Draw the conclusions from what was reported: the one place where a state changes, is counted and logged."""
         address.streak = max(address.connects.streak, address.probes.streak)
         former, was_up, was_healthy = address.state, address.up, self.healthy
-        address.up = not (address.connects.is_down or address.probes.is_down)
+        address.up = not address.is_held_down
         if self._state_of(address) == former and address.up == was_up:
             return
         address.since = self._clock()

@@ -85,7 +85,7 @@ class Roles(object):
             self._notify('role', address)
         if not (self._one_primary and result.role == 'primary' and result.state == UP):
             self._claims.withdraw(address, now)
-        elif not (address.connects.is_down or address.probes.is_down):
+        elif not address.is_held_down:
             disputed = self._claims.several
             self._claims.say(address, (result.facts or {}).get('timeline'), now)
             if self._claims.several and not disputed:

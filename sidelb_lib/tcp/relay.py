@@ -198,6 +198,8 @@ class Direction(object):
         When the other direction has ended too, the owner's close says the same with one system call less.
         """
         relay = self._relay
+        if relay.on_early_end is not None and relay.server_ends_first(self) and relay.on_early_end():
+            return
         self.end()
         relay.note_end(self)
         if not relay.end_if_all_is_done():
@@ -209,6 +211,9 @@ class Direction(object):
     def _source_failed(self, error):
         """A reset, or a keepalive that got no answer: nothing can be carried either way any more."""
         if error.errno not in WOULD_BLOCK:
+            relay = self._relay
+            if relay.on_early_end is not None and relay.server_ends_first(self) and relay.on_early_end():
+                return
             self._relay.note_failure(self.source)
             self._relay.outbound.end()
             self._relay.inbound.end()
@@ -230,9 +235,13 @@ class Relay(object):
     it may do at any time. Meanwhile others may look at `outbound.moved` (client to upstream) and `inbound.moved`.
     Afterwards `failed_side` tells which peer was reset, CLIENT or SERVER, and `first_end` which one ended first; `failure`
     is the sys.exc_info() of an exception that nobody expected.
+
+    `on_early_end`, None or a function, is asked when the server ends, or is reset, before it has said anything and before
+    the client has ended. When it returns True the caller has closed the relay and the matter is its own.
     """
 
-    __slots__ = ('resources', 'outbound', 'inbound', 'failed_side', 'first_end', 'failure', 'stopped', '_on_end')
+    __slots__ = ('resources', 'outbound', 'inbound', 'failed_side', 'first_end', 'failure', 'stopped', 'on_early_end',
+                 '_on_end')
 
     def __init__(self, client, upstream, resources):
         self.resources = resources
@@ -242,6 +251,7 @@ class Relay(object):
         self.first_end = None
         self.failure = None
         self.stopped = False
+        self.on_early_end = None
         self._on_end = None
 
     @property
@@ -309,6 +319,9 @@ class Relay(object):
         if on_end is not None:
             on_end()
         return True
+
+    def server_ends_first(self, direction):
+        return direction is self.inbound and not direction.moved and not self.outbound.ended and not self.stopped
 
     def note_end(self, direction):
         if self.first_end is None:

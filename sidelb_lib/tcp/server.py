@@ -16,6 +16,7 @@ from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
 from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
+from .early_end import EarlyEnds
 from .ending import DEMOTED, DOWN, DRAIN, REMOVED, Deliveries, Sweeper
 from .queue import Queue
 from .session import Session
@@ -49,6 +50,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.ended = collections.Counter()    # reason -> how many sessions ended for it
         self.deliveries = Deliveries(clock, self)
         self.queue = Queue(pool, clock)
+        self.early_ends = EarlyEnds(pool, clock, self)
         self._log = log
         self._logs_sessions = settings.log_level == 'debug'
         self._workers = Workers()
@@ -135,6 +137,11 @@ class TcpServer(PausesAccepting, StreamServer):
         self._members_arrived.clear()
         self._members_arrived.wait(self.settings.connect_timeout)
 
+    def begin_again(self, session, tried):
+        """Find another server for a session than those of `tried`."""
+        if not session.ended:
+            self._workers.run(session.begin, tried)
+
     @never_waits
     def session_ended(self, session, reason):
         """`session` has closed its sockets."""
@@ -144,6 +151,8 @@ class TcpServer(PausesAccepting, StreamServer):
         if session.relay is not None:
             session.address.sent += session.relay.outbound.moved
             session.address.received += session.relay.inbound.moved
+            if session.address.early is not None and session.relay.inbound.moved:
+                self.early_ends.disproved(session.address)
         if self._logs_sessions:
             self._log_end(session, reason)
         self._session_ended.set()

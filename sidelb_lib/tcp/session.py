@@ -55,11 +55,11 @@ class Session(object):
 
     # --- the beginning ----------------------------------------------------------------------------------------------
 
-    def begin(self):
-        """In a greenlet: find a server and start to relay. Raises nothing."""
+    def begin(self, tried=None):
+        """In a greenlet: find a server, none of `tried`, and start to relay. Raises nothing."""
         self._greenlet = getcurrent()
         try:
-            self._find_server()
+            self._find_server(tried)
             self._greenlet = None
             self._carry()
         except NobodyReachable as error:
@@ -72,10 +72,10 @@ class Session(object):
         except Exception:
             self.crashed()
 
-    def _find_server(self):
+    def _find_server(self, tried):
         """What fails is tried elsewhere: the client never notices. Leaves `lease` and `upstream` behind."""
-        server, tried, attempts = self._server, None, 0
-        deadline = self.opened + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
+        server, attempts = self._server, 0
+        deadline = (server.clock() if tried else self.opened) + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
         if not server.members.members:
             server.wait_for_members()
         turn = Turn(server, self.client) if server.queue else None       # others wait already
@@ -126,9 +126,31 @@ class Session(object):
         address.total += 1
         server.own_ends[self.own_end] = address.sockaddr[:2]
         self.relay = relay = Relay(self.client, upstream, server.resources)
+        if server.early_ends.wanted:
+            relay.on_early_end = self._ended_early
         relay.start(get_hub().loop, self._relay_ended)
         if address.member.departing and server.settings.on_removed == 'close':       # it left while we connected
             self.cut(REMOVED)
+
+    # --- a server that ends at once ---------------------------------------------------------------------------------
+
+    @never_waits
+    def _ended_early(self):
+        """The server has ended before anything came from it. Returns whether another one is looked for, which the client
+        does not notice: it must have sent nothing."""
+        relay, server = self.relay, self._server
+        if not server.early_ends.noticed(self) or relay.outbound.moved or relay.held:
+            return False
+        relay.close()
+        self.upstream.close()
+        self.lease.failed('ended at once', HOST)           # the pool has heard of it
+        tried = self.lease.tried
+        self.lease.end()
+        server.own_ends.pop(self.own_end, None)
+        server.retries += 1
+        self.relay = self.upstream = self.address = self.own_end = None
+        get_hub().loop.run_callback(server.begin_again, self, tried)
+        return True
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,138 @@
+"""Servers that end a session at once without a byte."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import socket
+import struct
+
+import pytest
+from gevent.server import StreamServer
+
+from ..support.waiting import wait_until
+from .parts import end_of, exchange
+
+
+class Hollow(object):
+    """Accepts and ends at once: politely, by a reset, or once it has got a byte."""
+
+    def __init__(self, how):
+        self.how = how
+        self.accepted = 0
+        self.server = StreamServer(('127.0.0.1', 0), self._end)
+        self.server.start()
+        self.endpoint = self.server.address[:2]
+
+    def _end(self, sock, _):
+        self.accepted += 1
+        if self.how == 'after a byte':
+            sock.recv(1)
+        if self.how == 'answers':
+            sock.sendall(b'x')
+        if self.how == 'resets':
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        sock.close()
+
+
+@pytest.fixture
+def hollow():
+    servers = []
+
+    def make(how):
+        servers.append(Hollow(how))
+        return servers[-1]
+    yield make
+    for server in servers:
+        server.server.close()
+
+
+@pytest.mark.parametrize('how', ['ends', 'resets'])
+def test_a_client_that_has_sent_nothing_is_given_another_server_unseen(balancer, echo, hollow, how):
+    one = balancer(early_close='failure')
+    dead = hollow(how)
+    one.use(dead.endpoint, echo('b').endpoint)
+    for _ in range(6):
+        with contextlib.closing(one.connect()) as client:
+            wait_until('a server has it', lambda: any(
+                session.address and session.address.port != dead.endpoint[1] for session in one.server.sessions))
+            assert exchange(client) == 'b'
+        wait_until('it has ended', lambda: not one.server.sessions)
+    address = [each for each in one.pool.addresses() if each.port == dead.endpoint[1]][0]
+    assert dead.accepted == 2 and not address.up and address.last_error == 'ends sessions at once'
+    assert sum(member.active for member in one.pool.members) == 0
+
+
+def test_by_default_it_is_no_failure(balancer, hollow):
+    one = balancer()
+    one.use(hollow('ends').endpoint)
+    for _ in range(4):
+        with contextlib.closing(one.connect()) as client:
+            assert end_of(client) == 'eof'
+    address, = one.pool.addresses()
+    assert address.up and address.failed == 0
+
+
+def test_what_a_client_has_sent_is_not_said_twice(balancer, echo, hollow):
+    one = balancer(early_close='failure')
+    dead = hollow('after a byte')
+    one.use(dead.endpoint, echo('b').endpoint)
+    ends = []
+    for _ in range(4):
+        with contextlib.closing(one.connect()) as client:
+            client.sendall(b'hello\n')
+            client.settimeout(10)
+            try:
+                ends.append(client.recv(100) or b'eof')
+            except socket.error:
+                ends.append(b'reset')
+    assert ends.count(b'b hello\n') == 2 and dead.accepted == 2       # and no third one goes there
+    wait_until('it is down', lambda: not [each for each in one.pool.addresses()
+                                          if each.port == dead.endpoint[1]][0].up)
+
+
+def test_a_server_that_answers_and_ends_is_sound(balancer, hollow):
+    one = balancer(early_close='failure')
+    one.use(hollow('answers').endpoint)
+    for _ in range(4):
+        with contextlib.closing(one.connect()) as client:
+            assert client.recv(10) == b'x' and end_of(client) == 'eof'
+    address, = one.pool.addresses()
+    assert address.up and address.failed == 0
+
+
+def test_a_client_that_ends_first_blames_nobody(balancer, echo):
+    one = balancer(early_close='failure')
+    one.use(echo('a').endpoint)
+    for _ in range(4):
+        one.connect().close()
+    wait_until('they have ended', lambda: one.server.accepted == 4 and not one.server.sessions)
+    address, = one.pool.addresses()
+    assert address.up and address.failed == 0
+
+
+def test_when_all_end_at_once_the_client_is_reset(balancer, hollow):
+    one = balancer(early_close='failure')
+    one.use(hollow('ends').endpoint, hollow('ends').endpoint)
+    with contextlib.closing(one.connect()) as client:
+        assert end_of(client) == 'reset'
+    assert one.server.refused == {'every_server_has_been_tried': 1}
+
+
+def test_it_gets_another_chance_after_a_while_and_a_byte_clears_it(balancer, hollow, echo):
+    one = balancer(early_close='failure', check_interval=0.2)
+    dead = hollow('ends')
+    one.use(dead.endpoint)
+    for _ in range(2):
+        with contextlib.closing(one.connect()) as client:
+            end_of(client)
+    address, = one.pool.addresses()
+    assert not address.up
+    wait_until('another chance', lambda: address.up)
+    with contextlib.closing(one.connect()) as client:
+        end_of(client)
+    assert not address.up                                 # one is enough now
+    dead.how = 'answers'
+    wait_until('another chance', lambda: address.up)
+    with contextlib.closing(one.connect()) as client:
+        assert client.recv(10) == b'x'
+        end_of(client)
+    wait_until('it is cleared', lambda: address.early is None)
