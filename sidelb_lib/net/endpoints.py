@@ -55,6 +55,11 @@ def canonical_ip(text):
     return None
 
 
+def unmapped(ip):
+    """An IPv4 address in IPv6 form, `::ffff:10.0.0.1`, is that IPv4 address to the kernel; any other is what it is."""
+    return ip[7:] if ip.startswith('::ffff:') and '.' in ip else ip
+
+
 def endpoint_text(host, port):
     """`10.0.0.1:5432` or `[2001:db8::1]:5432`."""
     return '[%s]:%d' % (host, port) if is_ipv6(host) else '%s:%d' % (host, port)
@@ -123,8 +128,7 @@ def _parse_port(text, least):
 def _parse_host(text):
     ip = canonical_ip(text)
     if ip:
-        mapped = ip.startswith('::ffff:') and '.' in ip     # the same server as its IPv4 address
-        return ip[7:] if mapped else ip
+        return unmapped(ip)
     if re.match(r'[0-9]+\Z', text.rpartition('.')[2]):  # no top-level domain is a number: RFC 3696
         raise ValueError('that is no IPv4 address: four numbers of 0 to 255, without leading zeros')
     return _parse_name(text)
