@@ -4,6 +4,7 @@ they are folded and filtered, once for all sources, as the settings do with thos
 from __future__ import absolute_import, division, print_function
 
 import errno
+from collections import OrderedDict
 
 from ..net.endpoints import endpoint_text, is_ipv6, is_loopback, is_one_host, unmapped
 from ..net.own_listener import would_come_back
@@ -48,7 +49,7 @@ class AddressBook(object):
         IPv4 addresses in IPv6 form become what they are: to the kernel they are the same. Addresses that no single host
         has, like the 0.0.0.0 that filtering resolvers answer, would lead to this very host; so would our own listener.
         """
-        kept, reason = [], None
+        kept, reason = OrderedDict(), None
         for ip in map(unmapped, ips):
             if not is_one_host(ip):
                 reason = 'nothing but %s, which is no address of a server' % ip
@@ -57,9 +58,9 @@ class AddressBook(object):
             elif any(would_come_back((ip, port), listener) for listener in self.listeners):
                 reason = 'nothing but our own listener'
                 self._log_own(origin, name, endpoint_text(ip, port))
-            elif ip not in kept:
-                kept.append(ip)
-        return kept, reason
+            else:
+                kept[ip] = True
+        return list(kept), reason
 
     def _from_hosts(self, name):
         if self._hosts is None:

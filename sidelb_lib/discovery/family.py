@@ -33,10 +33,13 @@ class FamilyState(object):
                 self.ips, self._missing = (), {}
 
     def _replace(self, answer, now, obsolete):
-        self._missing = dict((ip, self._missing.get(ip, now)) for ip in self.ips if ip not in answer.values)
-        if not answer.values or answer.ttl is None:        # the hosts file, which has all of them
-            self._missing = {}
-        self._missing = dict((ip, since) for ip, since in self._missing.items() if now - since < obsolete)
+        missing = {}
+        if answer.values and answer.ttl is not None:       # else it is the hosts file, which has all of them
+            since = dict.fromkeys(self.ips, now)
+            since.update(self._missing)
+            present = frozenset(answer.values)
+            missing = dict((ip, when) for ip, when in since.items() if ip not in present and now - when < obsolete)
+        self._missing = missing
         self.ips = answer.values + tuple(sorted(self._missing))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..net.endpoints import is_ipv6
-from ..pool.merging import Group, merge_groups
+from ..pool.merging import Group, merge_groups, pause_after
 
 #: What is known of an address's names. `names` is a tuple of server names that may be used, `why` is None or
 #: the Why of there being none.
@@ -17,7 +17,9 @@ NO_PTR = 'no PTR'
 UNCONFIRMED = 'unconfirmed'
 FAILED = 'failed'
 RING_NAME = 'ring name'
-SHARED_BY_ALL = 'shared by all'
+SHARED_BY_ALL = 'shared by all'        # or by most
+
+_MANY = 3            # addresses of one family are hardly one server's
 
 
 def group_addresses(units, namings, ring_names=(), pause=None):
@@ -30,9 +32,10 @@ def group_addresses(units, namings, ring_names=(), pause=None):
     Units that share one name on one port are one server. The second result tells of each address that has no name why
     that is so; one that has not been looked up yet is not in it.
     """
-    shared = _names_shared_by_all(units, namings)
+    shared = _shared_names(units, namings, pause)
     groups, alone = [Group(None, unit) for unit in units], {}
-    for unit in units:
+    for number, unit in enumerate(units):
+        pause_after(number, pause)
         for endpoint in unit:
             naming = namings.get(endpoint[0])
             if naming:
@@ -40,44 +43,65 @@ def group_addresses(units, namings, ring_names=(), pause=None):
                          if name not in ring_names and (name, endpoint[1]) not in shared]
                 groups.extend(Group(name, [endpoint]) for name in names)
                 if not names and len(unit) == 1:
-                    alone[endpoint] = _why_alone(naming, ring_names)
+                    alone[endpoint] = _why_alone(naming, endpoint[1], ring_names, shared)
     return merge_groups(groups, pause), alone
 
 
-def _names_shared_by_all(units, namings):
-    """The (name, port) pairs that every address of a port claims although they can't be one server.
+def _shared_names(units, namings, pause):
+    """{(name, port): 'all' or 'most'} of names that so many addresses of a port claim that they can't be one server's.
 
-    That is an alias of the whole service, like a PTR record made by a template. Two addresses of one family are taken
-    as two servers here; IPv4 beside IPv6 is one server. An address whose names are not known, as yet or because its
-    look-up failed, does not speak against it: grouping waits for what it would have to undo.
+    That is an alias of the whole service, like a PTR record made by a template. Two addresses of one family are taken as
+    two servers here; IPv4 beside IPv6 is one server. So a name is nobody's when all claim it and there are two of one
+    family, or when three or more of one family claim it and these are more than half of all, or of that family. An address
+    whose names are not known, as yet or because its look-up failed, does not speak against it: grouping waits for what it
+    would have to undo.
     """
-    claimants, silent, endpoints = {}, set(), {}
+    claimants, silent, counts = {}, {}, {}
     for number, unit in enumerate(units):
-        for endpoint in unit:
-            ip, port = endpoint
-            naming = namings.get(ip)
-            endpoints.setdefault(port, set()).add(endpoint)
+        pause_after(number, pause)
+        for ip, port in unit:
+            naming, family = namings.get(ip), is_ipv6(ip)
+            _count(counts, port, family)
             if naming is None or naming.why and naming.why.kind == FAILED:
-                silent.add(endpoint)
+                _count(silent, port, family)
             for name in naming.names if naming else ():
-                claimants.setdefault((name, port), {})[endpoint] = number
-    return set(claim for claim, numbers in claimants.items()
-               if endpoints[claim[1]] <= silent.union(numbers) and _joins_a_family(numbers))
+                claimants.setdefault((name, port), {}).setdefault(family, []).append(number)
+    shared = {}
+    for claim, families in claimants.items():
+        _, port = claim
+        share = _share(families, silent.get(port, {}), counts[port])
+        if share:
+            shared[claim] = share
+    return shared
 
 
-def _joins_a_family(numbers):
-    """Do the claimants, {(ip, port): unit's number}, have two units with addresses of one family?"""
-    units = {}
-    for (ip, _), number in numbers.items():
-        units.setdefault(is_ipv6(ip), set()).add(number)
-    return any(len(family) > 1 for family in units.values())
+def _count(counts, port, family):
+    of_port = counts.setdefault(port, {True: 0, False: 0})
+    of_port[family] += 1
 
 
-def _why_alone(naming, ring_names):
+def _share(families, silent, counts):
+    """'all', 'most' or None: {family: [unit that claims a name]}, {family: addresses that say nothing}, {family: all
+    addresses} of one port."""
+    several = [family for family, numbers in families.items() if len(set(numbers)) > 1]
+    total, quiet = sum(counts.values()), sum(silent.values())
+    claiming = sum(len(numbers) for numbers in families.values())
+    if several and claiming + quiet == total:
+        return 'all'
+    for family in several:
+        units, still = len(set(families[family])), silent.get(family, 0)
+        if units + still >= _MANY and (2 * (claiming + quiet) > total
+                                       or 2 * (len(families[family]) + still) > counts[family]):
+            return 'most'
+    return None
+
+
+def _why_alone(naming, port, ring_names, shared):
     if naming.why:
         return naming.why
     own = [name for name in naming.names if name in ring_names]
     if own:
         return Why(RING_NAME, 'its name %s is that of the ring' % own[0])
-    text = 'all addresses claim the name %s, so it names no single server' % naming.names[0]
+    text = '%s addresses claim the name %s, so it names no single server' % (
+        shared[naming.names[0], port], naming.names[0])
     return Why(SHARED_BY_ALL, text)

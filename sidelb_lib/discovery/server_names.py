@@ -1,6 +1,7 @@
 """What the servers are called: PTR names, confirmed by looking them up in turn, cached for their TTL."""
 from __future__ import absolute_import, division, print_function
 
+import heapq
 import random as random_module
 import re
 from collections import namedtuple
@@ -10,7 +11,7 @@ from gevent.event import AsyncResult
 from gevent.pool import Pool as Workers
 
 from .. import compat
-from ..net.endpoints import canonical_ip
+from ..net.endpoints import canonical_ip, is_ipv6
 from ..resolver import answers
 from .grouping import FAILED, NO_PTR, RING_NAME, UNCONFIRMED, Naming, Why
 from .pace import retry_delay
@@ -18,6 +19,7 @@ from .pace import retry_delay
 _MAX_NAMES = 8               # of one address
 _MAX_ENTRIES = 8192          # beyond that, what no source follows is forgotten
 _MAX_SHOWN = 80              # characters of a name that is not used
+_DEADLINE = 2                 # so many `timeout`s may all names of an address take together
 _SHARED_SECONDS = 5.0         # how long one look-up of a name serves all addresses that claim it
 
 #: Letters, digits, hyphens (RFC 1123) and the underscore that people use. A PTR name is what its owner likes;
@@ -33,10 +35,11 @@ class ServerNames(object):
 
     `group` is 'confirmed' (a PTR name counts if its own A/AAAA records have the address), 'ptr' (it counts as it is) or
     'off' (nothing is asked). At most `at_once` addresses are looked up at the same time, each question may take
-    `timeout` seconds. What was learnt is kept for its TTL, not less than `shortest` and not more than `longest`
-    seconds; that there is no name, for `longest`.
+    `timeout` seconds. What was learnt is kept for `longest` seconds, whatever its TTL: servers are not renamed every
+    second, and names with TTL 0 would be asked for without end. After failures it is asked for again after `shortest`
+    seconds, and after twice as long each time.
 
-    `observers` are called without arguments when the names of rings have changed.
+    `observers` are called without arguments when a look-up has ended, and when the names of rings have changed.
     """
 
     def __init__(self, resolver, group='confirmed', longest=60.0, shortest=1.0, timeout=2.0, at_once=16,
@@ -51,6 +54,7 @@ class ServerNames(object):
         self._clock = clock
         self._random = random
         self._workers = Workers(at_once)
+        self._confirmers = Workers(2 * at_once)
         self._entries = {}           # ip -> _Entry
         self._running = {}           # ip -> the greenlet that looks it up
         self._forward = {}           # (name, type) -> (when asked, AsyncResult of the Answer)
@@ -71,8 +75,7 @@ class ServerNames(object):
             wanted = frozenset().union(*self._followed.values())
             self._entries = dict((ip, entry) for ip, entry in self._entries.items() if ip in wanted)
         if self.ring_names != before:
-            for observer in self.observers:
-                observer()
+            self._notify()
 
     def forget(self, source):
         """`source` is no more."""
@@ -86,12 +89,13 @@ class ServerNames(object):
     def most_due(self, ips, count):
         """At most `count` of the IPs that need a look-up now, those never looked up first."""
         now = self._clock()
-        due = sorted((self._entries.get(ip, _NOTHING).due, ip) for ip in ips)
-        return [ip for when, ip in due[:count] if when <= now]
+        due = heapq.nsmallest(count, ((self._entries.get(ip, _NOTHING).due, ip) for ip in ips if ip not in self._running))
+        return [ip for when, ip in due if when <= now]
 
     def due_in(self, ips):
-        """Seconds until the first of the IPs needs a look-up; None when there is none."""
-        dues = [self._entries.get(ip, _NOTHING).due for ip in ips]
+        """Seconds until the first of the IPs needs a look-up, those aside that are being looked up; None when there is
+        none."""
+        dues = [self._entries.get(ip, _NOTHING).due for ip in ips if ip not in self._running]
         return max(0, min(dues) - self._clock()) if dues else None
 
     def expire(self, ips):
@@ -102,14 +106,19 @@ class ServerNames(object):
                 self._entries[ip] = self._entries[ip]._replace(due=0)
 
     def look_up(self, ips):
-        """Look the IPs up; return when all are done. One that is being looked up is not asked twice."""
+        """Look the IPs up; return when all are done."""
+        gevent.joinall(self.begin(ips))
+
+    def begin(self, ips):
+        """Begin to look the IPs up, as soon as there are free workers; returns the greenlets. One that is being looked up is
+        not asked twice."""
         jobs = []
         for ip in ips:
             self._workers.wait_available()
             if ip not in self._running:
                 self._running[ip] = self._workers.spawn(self._look_up_contained, ip)
             jobs.append(self._running[ip])
-        gevent.joinall(jobs)
+        return jobs
 
     def _look_up_contained(self, ip):
         former = self._entries.get(ip, _NOTHING)
@@ -120,6 +129,11 @@ class ServerNames(object):
         finally:
             self._running.pop(ip, None)
         self._entries[ip] = entry
+        self._notify()
+
+    def _notify(self):
+        for observer in self.observers:
+            observer()
 
     def _look_up_one(self, ip, former):
         """The new _Entry of `ip`."""
@@ -127,34 +141,31 @@ class ServerNames(object):
         if answer.kind == answers.FAILED:
             return self._postponed(former, 'its PTR look-up failed: %s' % answer.reason)
         if answer.kind == answers.EMPTY:
-            return self._entry(Naming((), Why(NO_PTR, 'it has no PTR name')), self._longest)
+            return self._entry(Naming((), Why(NO_PTR, 'it has no PTR name')))
         names = [name for name in answer.values if _HOST_NAME.match(name) and not canonical_ip(name)]
         names = names[:_MAX_NAMES]
         if not names:
             text = 'its PTR name %s is no host name' % answer.values[0][:_MAX_SHOWN]
-            return self._entry(Naming((), Why(UNCONFIRMED, text)), answer.ttl)
+            return self._entry(Naming((), Why(UNCONFIRMED, text)))
         if not self._confirm:
-            return self._entry(Naming(tuple(sorted(names)), None), answer.ttl)
-        return self._confirmed(ip, names, answer.ttl, former)
+            return self._entry(Naming(tuple(sorted(names)), None))
+        return self._confirmed(ip, names, former)
 
-    def _confirmed(self, ip, names, ttl, former):
+    def _confirmed(self, ip, names, former):
         """The _Entry of an IP with these PTR names, of which those count that resolve back to it.
 
         A name that was confirmed before stays so while its own look-up fails: a name server's trouble must not regroup
         servers. Names of a ring are not asked for: they are no server's name, whatever they resolve to.
         """
-        usable, uncertain, ttls = [], None, [ttl]
+        usable, uncertain = [], None
         asked = [name for name in names if name not in self.ring_names]
-        for name in asked:
-            answer = self._addresses_of(name, 'AAAA' if ':' in ip else 'A')
+        for name, answer in self._addresses_of_all(asked, 'AAAA' if is_ipv6(ip) else 'A'):
             if answer.kind == answers.FAILED:
                 uncertain = 'its PTR name %s could not be confirmed: %s' % (name[:_MAX_SHOWN], answer.reason)
                 if name in former.naming.names:
                     usable.append(name)
-            elif answer.kind == answers.FOUND:
-                ttls.append(answer.ttl)
-                if ip.split('%')[0] in answer.values:
-                    usable.append(name)
+            elif answer.kind == answers.FOUND and ip.split('%')[0] in answer.values:
+                usable.append(name)
         naming = Naming(tuple(sorted(usable)), None)
         if uncertain:
             return self._postponed(former._replace(naming=naming), uncertain)
@@ -163,7 +174,19 @@ class ServerNames(object):
         elif not usable:
             text = 'its PTR name %s does not resolve back to it' % asked[0][:_MAX_SHOWN]
             naming = Naming((), Why(UNCONFIRMED, text))
-        return self._entry(naming, min(ttls))
+        return self._entry(naming)
+
+    def _addresses_of_all(self, names, rdtype):
+        """[(name, Answer)] of all names, asked at the same time: eight that nobody answers for take as long as one. An
+        address has a deadline, whoever else is asked for."""
+        if not names:
+            return []
+        jobs = [gevent.spawn(self._confirmers.apply, self._addresses_of, (name, rdtype)) for name in names]
+        gevent.joinall(jobs, timeout=_DEADLINE * self._timeout)
+        late = answers.failed('no answer within %g s' % (_DEADLINE * self._timeout))
+        found = [(name, job.value if job.successful() else late) for name, job in zip(names, jobs)]
+        gevent.killall(jobs, block=False)
+        return found
 
     def _addresses_of(self, name, rdtype):
         """The Answer for a PTR name, shared by all who ask within seconds: many may claim one name."""
@@ -181,8 +204,8 @@ class ServerNames(object):
                 result.set(answer)
         return result.get()
 
-    def _entry(self, naming, ttl):
-        return _Entry(naming, self._clock() + min(max(ttl, self._shortest), self._longest), 0)
+    def _entry(self, naming):
+        return _Entry(naming, self._clock() + self._longest, 0)
 
     def _postponed(self, former, reason):
         """After a failure: what was known stays, and the next attempt comes after a delay that doubles."""

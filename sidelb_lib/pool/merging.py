@@ -44,7 +44,7 @@ def merge_groups(groups, pause=None):
 
     owners = {}
     for number, group in enumerate(groups):
-        _pause(pause, number)
+        pause_after(number, pause)
         for endpoint in group.endpoints:
             parents[root(number)] = root(owners.setdefault(endpoint, number))
             if group.name:
@@ -54,14 +54,14 @@ def merge_groups(groups, pause=None):
         parts.setdefault(root(number), []).append(group)
     ordered = []
     for number, part in enumerate(parts.values()):
-        _pause(pause, number)
+        pause_after(number, pause)
         group = part[0] if len(part) == len(part[0].endpoints) == 1 else _merged(part)
         ordered.append((group.order, number, group))
     ordered.sort()
     return [group for _, _, group in ordered]
 
 
-def _pause(pause, number):
+def pause_after(number, pause):
     if pause and number % SLICE == SLICE - 1:
         pause()
 

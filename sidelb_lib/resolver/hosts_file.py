@@ -1,6 +1,8 @@
 """The addresses of a name in the hosts file, hosts(5)."""
 from __future__ import absolute_import, division, print_function
 
+from collections import OrderedDict
+
 from ..net.endpoints import canonical_ip
 from .small_file import lines_of, read_small_file, words_of
 
@@ -21,11 +23,11 @@ def addresses_in_hosts(text, name):
     name = name.rstrip('.').lower()
     if name not in text.lower():              # the file may be long and is read at each refresh
         return []
-    ips = []
+    ips = OrderedDict()
     for line in lines_of(text):
         words = words_of(line.split('#')[0])
         if name in (word.rstrip('.').lower() for word in words[1:] if word):
             ip = canonical_ip(words[0] or '')
-            if ip and ip not in ips:
-                ips.append(ip)
-    return ips
+            if ip:
+                ips[ip] = True
+    return list(ips)

@@ -520,6 +520,28 @@ def test_each_address_that_stands_alone_is_logged_once_with_its_reason(setting):
         assert 'does not resolve back' in setting.log.events('address_alone')[3]
 
 
+def test_one_address_whose_names_nobody_answers_for_delays_no_other(setting):
+    gate = Event()
+    ips = ['10.9.1.%d' % n for n in range(100)]
+    for ip in ips:
+        setting.zone.set_server('db-%s.example.com' % ip, [ip])
+    setting.server.misbehave_for(nameserver.until(gate), ips[0])
+    setting.zone.set_addresses(RING, ips)
+    with running(setting.ring()):
+        wait_until('the names of all others', lambda: len([1 for name, _ in setting.groups() or () if name]) == 99)
+        gate.set()
+        wait_until('its name', lambda: len([1 for name, _ in setting.groups() if name]) == 100)
+
+
+def test_names_with_ttl_0_are_not_asked_for_again_and_again(setting):
+    setting.zone.set_server('db1.example.com', ['10.9.0.1', '2001:db8::1'], ttl=0)
+    setting.zone.set_addresses(RING, ['10.9.0.1', '2001:db8::1'], ttl=0)
+    with running(setting.ring()):
+        setting.wait_for([('db1.example.com', [A4, A6])])
+        wait_until('many look-ups', lambda: setting.server.count(RING, 'A') > 10)
+        assert setting.server.pointer_count() == 2
+
+
 def test_a_changed_name_regroups(setting):
     setting.make_names(longest=0.03, shortest=0.01)
     setting.zone.set_server('db1.example.com', ['10.9.0.1', '2001:db8::1'])

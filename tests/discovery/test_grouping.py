@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import os
 
+import pytest
+
 from sidelb_lib.discovery import grouping
 from sidelb_lib.discovery.grouping import Naming, Why, group_addresses as grouped
 
@@ -167,3 +169,61 @@ def test_thousands_of_addresses_are_grouped_quickly_whatever_they_claim():
     groups, _ = group_addresses(ring(*endpoints), known)
     assert os.times()[0] - began < 1.5     # of computing, however busy the machine is
     assert [len(group) for _, group in groups] == [4096]
+
+
+# --- a name that many share ------------------------------------------------------------------------------------------
+
+def many(*texts):
+    """A ring and its namings, of 'NAME' for an IPv4 address of that name, '-' for one without, '?' for one not yet looked
+    up, '!' for a failed look-up; behind '6' the same for an IPv6 address."""
+    endpoints, known = [], {}
+    for number, text in enumerate(texts):
+        ip = '2001:db8::%x' % (number + 1) if text.startswith('6') else '10.9.0.%d' % (number + 1)
+        text = text.lstrip('6')
+        endpoints.append((ip, PORT))
+        if text != '?':
+            known[ip] = nameless() if text == '-' else nameless(grouping.FAILED) if text == '!' else named(text)
+    return ring(*endpoints), known
+
+
+def groups_of(*texts):
+    """The number of servers that are found, and the kinds of reasons for those that stand alone."""
+    groups, alone = group_addresses(*many(*texts))
+    return len(groups), sorted(set(why.kind for why in alone.values()))
+
+
+@pytest.mark.parametrize('texts, servers', [
+    ('aaaaa', 5), ('aaaaa-', 6), ('aaa-', 4), ('aaa--', 5), ('aaaab', 5), ('aaab', 4), ('aaabb', 4),
+    ('aaa---', 4), ('aaa----', 5), ('aaabbb', 2), ('aabb', 2), ('aab', 2), ('aa-', 2), ('aa', 2), ('abc', 3)])
+def test_a_name_that_most_addresses_claim_is_no_server_s(texts, servers):
+    """Else one of five servers would take all sessions of theirs, as soon as a sixth joins that has no such name."""
+    assert groups_of(*texts)[0] == servers
+
+
+def test_a_name_that_most_addresses_of_a_family_claim_is_no_server_s():
+    """The other family may have no PTR records at all."""
+    assert groups_of('a', 'a', 'a', '6-', '6-', '6-') == (6, [grouping.NO_PTR, grouping.SHARED_BY_ALL])
+    assert groups_of('a', 'a', 'a', '-', '-', '-', '-', '6a') == (5, [grouping.NO_PTR])
+
+
+def test_dual_stack_servers_with_names_of_their_own_are_not_taken_for_one():
+    assert groups_of('a', '6a', 'b', '6b', 'c', '6c') == (3, [])
+    assert groups_of('a', '6a') == (1, [])
+
+
+def test_addresses_whose_names_may_still_come_are_waited_for():
+    assert groups_of('a', 'a', '?', '?')[0] == 4
+    assert groups_of('a', 'a', '?', '-', '-', '-')[0] == 5
+    assert groups_of('a', 'a', 'a', '!', '-', '-')[0] == 6
+    assert groups_of('a', 'a', '!', '-', '-', '-', '-')[0] == 6
+
+
+def test_a_joined_unit_is_one_server_however_many_addresses_it_has():
+    unit = [A4, B4, C4]
+    known = namings(a4=named('db1'), b4=named('db1'), c4=named('db1'), a6=named('db1'))
+    assert group_addresses([unit, [A6]], known) == ([('db1', [A4, B4, C4, A6])], {})
+
+
+def test_why_most_stand_alone_is_told():
+    _, alone = group_addresses(*many('a', 'a', 'a', '-'))
+    assert alone['10.9.0.1', PORT].text == 'most addresses claim the name a, so it names no single server'

@@ -1,6 +1,8 @@
 """PTR names: asked, confirmed, cached and bounded, against a real name server."""
 from __future__ import absolute_import, division, print_function
 
+import time
+
 import gevent
 import pytest
 from gevent.event import Event
@@ -180,25 +182,19 @@ def test_a_confirmed_name_is_given_up_when_it_is_gone_or_another(names, server, 
     assert kind(names, A4) == grouping.NO_PTR
 
 
-def test_names_are_cached_for_the_smallest_ttl(make_names, server, clock):
-    names = make_names(longest=60)
-    server.zone.set_pointer(A4, ['db1.example.com'], ttl=40)
+@pytest.mark.parametrize('ttl', [0, 1, 20, 86400])
+def test_names_are_kept_for_the_longest_time_whatever_their_ttl(make_names, server, clock, ttl):
+    """With TTL 0 they would be asked for every second, and servers be renamed as often."""
+    server.zone.set_server('db1.example.com', [A4], ttl=ttl)
+    names = make_names(longest=60, shortest=1)
     learn(names, A4)
-    assert names.due_in([A4]) == 20
-    clock.now += 19
+    assert names.due_in([A4]) == 60
+    clock.now += 59
     learn(names, A4)
     assert server.pointer_count(A4) == 1
     clock.now += 1
     learn(names, A4)
     assert server.pointer_count(A4) == 2
-
-
-@pytest.mark.parametrize('ttl, due', [(0, 1), (20, 20), (86400, 60)])
-def test_the_ttl_is_clamped(make_names, server, ttl, due):
-    server.zone.set_server('db1.example.com', [A4], ttl=ttl)
-    names = make_names(longest=60, shortest=1)
-    learn(names, A4)
-    assert names.due_in([A4]) == due
 
 
 def test_that_there_is_no_name_is_cached_for_the_longest_time(make_names, server):
@@ -313,3 +309,35 @@ def test_a_look_up_that_raises_costs_one_address_its_name(names, server, monkeyp
 
 def test_what_is_no_ip_has_no_name(names):
     assert kind(names, 'nonsense') == grouping.FAILED
+
+
+def test_the_names_of_an_address_are_confirmed_at_the_same_time(names, server):
+    gate = Event()
+    server.zone.set_pointer(A4, ['n%d.example.com' % n for n in range(8)])
+    for n in range(8):
+        server.misbehave(nameserver.until(gate), 'n%d.example.com' % n)
+    job = gevent.spawn(names.look_up, [A4])
+    wait_until('all questions', lambda: server.at_once == 8)
+    gate.set()
+    job.get(timeout=10)
+
+
+def test_an_address_has_a_deadline_however_many_names_it_claims(make_names, server):
+    names = make_names(timeout=0.3)
+    server.zone.set_pointer(A4, ['n%d.example.com' % n for n in range(8)])
+    for n in range(8):
+        server.misbehave(nameserver.dead, 'n%d.example.com' % n)
+    started = time.time()
+    assert kind(names, A4) == grouping.FAILED
+    assert time.time() - started < 2.0        # one after the other: 2.4 s and more
+
+
+def test_an_address_that_is_being_looked_up_is_not_due(names, server):
+    gate = Event()
+    server.misbehave(nameserver.until(gate), rdtype='PTR')
+    jobs = names.begin([A4])
+    assert names.most_due([A4, B4], 2) == [B4]
+    assert names.due_in([A4]) is None
+    gate.set()
+    gevent.joinall(jobs, timeout=10, raise_error=True)
+    assert names.namings([A4])[A4].names == ('db1.example.com',)
