@@ -52,7 +52,7 @@ class Grouper(object):
 
     def close(self):
         """The source is named no more: its names are its own no more."""
-        self._names.observers.remove(self._wake.set)
+        self._names.observers.remove(self._hear)
         self._names.forget(self._source)
 
     def refresh_now(self):
