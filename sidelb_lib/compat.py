@@ -293,3 +293,23 @@ def digest_of(data):
         return hashlib.md5(data).digest()
     except ValueError:
         return hashlib.sha1(data).digest()
+
+
+def unblock_signals(numbers):
+    """Unblock signals that the program which started us has left blocked (uWSGI does): a mask is inherited through exec.
+    Python 2 has no such call."""
+    import signal
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        return
+    library, mask = ctypes.CDLL(None), ctypes.create_string_buffer(128)          # sigset_t of Linux
+    library.sigemptyset(mask)
+    for number in numbers:
+        library.sigaddset(mask, number)
+    library.sigprocmask(1, mask, None)           # SIG_UNBLOCK
+
+
+def reap_orphans():
+    """Have the event loop collect every child that ends, as PID 1 of a container has to; whoever waits for a child of
+    ours still gets its exit code."""
+    gevent.get_hub().loop.install_sigchld()

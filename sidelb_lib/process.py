@@ -13,19 +13,23 @@ from gevent.event import Event
 
 from . import __version__
 from .checks.prober import Places
-from .compat import http_server_is_sound, monotonic
-from .errors import BindError, SidelbError
+from .compat import http_server_is_sound, monotonic, reap_orphans, unblock_signals
+from .errors import BindError
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp
 from .observe import snapshot
 from .observe.logs import EventLog, LineWriter, ServiceLog
-from .observe.places import DEFAULT_PATH, socket_paths
+from .observe.places import socket_paths
 from .observe.commands import COMMANDS, Commands
+from .observe.status_place import StatusPlace
 from .observe.status_socket import StatusServer
-from .observe.systemd import notify
+from .observe.systemd import notify, watchdog_seconds
 from .reloading import Reloader
 from .service import Service
+
+#: Signals that would end the program at once, without a drain, and mean nothing to it.
+IDLE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 def run(configuration, environ, reread=None):
@@ -61,6 +65,11 @@ def listen_to_signals(process):
     gevent.signal_handler(signal.SIGTERM, process.request_stop)
     gevent.signal_handler(signal.SIGINT, process.request_stop)
     gevent.signal_handler(signal.SIGHUP, process.hang_up)
+    for number in IDLE_SIGNALS:
+        gevent.signal_handler(number, process.ignore_signal, number)
+    unblock_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP) + IDLE_SIGNALS)
+    if os.getpid() == 1:
+        reap_orphans()
 
 
 def status_paths(settings, environ):
@@ -111,7 +120,8 @@ class Process(object):
         self._started = clock()
         self._stop = Event()
         self._stop_now = Event()
-        self._status_server = StatusServer(self.healthy, self.snapshot, self._command, COMMANDS)
+        self._status_place = StatusPlace(status_paths(self._settings, environ), self._new_status_server, log)
+        self._watchdog = None
         self._http_server = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -121,13 +131,16 @@ class Process(object):
         for service in self.services.values():
             service.bind()
         http_listener = bind_http(self._settings)
-        self._start_status_server()
+        self._status_place.start()
         for service in self.services.values():
             service.start()
         self.state = 'running'
         if http_listener:
             gevent.spawn(self._start_http, http_listener)
-        self._notify('READY=1\nSTATUS=listening on %s' % ', '.join(one.listener for one in self.services.values()))
+        self._notify_ready()
+        seconds = watchdog_seconds(self._environ, os.getpid())
+        if seconds:
+            self._watchdog = gevent.spawn(self._feed_watchdog, seconds)
 
     def request_stop(self):
         """The first call begins the drain, the second ends it."""
@@ -144,9 +157,14 @@ class Process(object):
         """
         if self.state != 'running':
             return ['nothing has changed: the process is %s' % self.state]
+        self._notify('RELOADING=1\nMONOTONIC_USEC=%d' % (monotonic() * 1e6))
         mistakes = self._reloader.reload()[0] if self._reloader else []
         self.refresh()
+        self._notify_ready()
         return mistakes
+
+    def ignore_signal(self, number):
+        self.log.info('signal_ignored', 'signal {number} means nothing here', number=number)
 
     def refresh(self):
         """Look up and probe now."""
@@ -168,7 +186,9 @@ class Process(object):
     def stop(self):
         """End everything at once."""
         self.state = 'stopped'
-        self._status_server.stop()
+        self._status_place.stop()
+        if self._watchdog:
+            self._watchdog.kill(block=False)
         if self._http_server:
             self._http_server.close()
         for service in self.services.values():
@@ -214,22 +234,21 @@ class Process(object):
     def _notify(self, state):
         notify(state, self._environ)
 
-    def _start_status_server(self):
-        failures = []
-        for path in status_paths(self._settings, self._environ):
-            try:
-                self._status_server.start(path)
-            except SidelbError as error:
-                failures.append('%s: %s' % (path, error))
-                continue
-            if failures:
-                self.log.info('status_socket', 'status socket {path} ({reason})', path=path, reason='; '.join(failures))
-            elif path != DEFAULT_PATH:
-                self.log.info('status_socket', 'status socket {path}', path=path)
-            return
-        if failures:
-            self.log.warning('no_status_socket', 'no status socket at {reason}; name another place with '
-                             'status_socket=, or turn it off with status_socket=off', reason='; nor at '.join(failures))
+    def _notify_ready(self):
+        self._notify('READY=1\nSTATUS=listening on %s' % ', '.join(one.listener for one in self.services.values()))
+
+    def _feed_watchdog(self, seconds):
+        """As long as the event loop turns, the service manager hears of it."""
+        while True:
+            self._notify('WATCHDOG=1')
+            gevent.sleep(seconds)
+
+    def _new_status_server(self):
+        return StatusServer(self.healthy, self.snapshot, self._command, COMMANDS, self._gives_way)
+
+    def _gives_way(self):
+        """May another instance have the path of the status socket?"""
+        return self.state in ('draining', 'stopped')
 
     def _start_http(self, listener):
         """Its modules are only loaded for those who want it, and after the balancer accepts."""

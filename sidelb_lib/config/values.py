@@ -132,8 +132,9 @@ def parse_socket_path(text):
     """A path, or None for `off`."""
     if text.lower() in _OFF:
         return None
-    if '\0' in text or len(text) > _MAX_SOCKET_PATH:
-        raise ValueError('the path of a socket has at most %d characters' % _MAX_SOCKET_PATH)
+    data = text if isinstance(text, bytes) else text.encode('utf-8', 'surrogateescape')
+    if b'\0' in data or len(data) > _MAX_SOCKET_PATH:
+        raise ValueError('the path of a socket has at most %d bytes' % _MAX_SOCKET_PATH)
     return text
 
 

@@ -19,20 +19,18 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from . import metrics
 from . import page
 from . import render as status
+from .crowd import MAX_CLIENTS, Crowded
 from ..net import reuse_port as sharing
 from ..compat import SocketError, let_traffic_pass, monotonic
-from ..net.accepting import PausesAccepting
 from ..net.blame import SHORTAGES
 from ..net.endpoints import canonical_ip
 
-MOST_HEAD_BYTES = 8192
-MOST_HEADERS = 64
+MAX_HEAD_BYTES = 8192
+MAX_HEADERS = 64
 HEAD_SECONDS = 5.0               # for a client to send all of its request...
 ANSWER_SECONDS = 10.0            # ...and to take the answer
 LINGER_SECONDS = 1.0             # for it to notice that it was refused, and stop sending
-MOST_LINGER_READS = 16
-MOST_CLIENTS = 32                # at once; one more waits, but not longer than...
-FAIR_SECONDS = 0.5               # ...until the oldest has been there for so long: that one has to go
+MAX_LINGER_READS = 16
 
 TEXT = 'text/plain; charset=utf-8'
 TOO_LARGE = '431 Request Header Fields Too Large'
@@ -162,18 +160,13 @@ def is_own_host(text, host_name):
 
 # --- the server -----------------------------------------------------------------------------------------------
 
-class HttpServer(PausesAccepting, WSGIServer):
+class HttpServer(Crowded, WSGIServer):
     """Serves a WSGI `application` on `listener`, a bound, listening gevent socket, which this object owns from now on.
-    `start()` begins, `close()` ends it.
-
-    Whoever keeps connections open for nothing can't keep a health check out: where there are `most_clients`, the next
-    one takes the place of the oldest, who has had FAIR_SECONDS.
-    """
-
-    max_accept = 1                       # gevent's word for: count a client before the next one is accepted
+    `start()` begins, `close()` ends it."""
 
     def __init__(self, listener, application, log, head_seconds=HEAD_SECONDS, answer_seconds=ANSWER_SECONDS,
-                 most_clients=MOST_CLIENTS):
+                 max_clients=MAX_CLIENTS):
+        Crowded.__init__(self)
         self._handed_over = False
         # A SERVER_NAME of our own keeps gevent from looking this host up in DNS.
         WSGIServer.__init__(self, listener, application, log=None, error_log=None, handler_class=_Handler,
@@ -181,21 +174,7 @@ class HttpServer(PausesAccepting, WSGIServer):
         self.head_seconds = head_seconds
         self.answer_seconds = answer_seconds
         self.event_log = log
-        self._most_clients = most_clients
-        self._clients = collections.OrderedDict()        # greenlet -> when it began, the oldest first
-
-    def full(self):
-        """gevent's hook: is there no room for another client? Makes some, if one has been here for long."""
-        if len(self._clients) < self._most_clients:
-            return False
-        oldest = next(iter(self._clients))
-        left = self._clients[oldest] + FAIR_SECONDS - monotonic()
-        if left > 0:
-            self.pause_accepting(left)
-            return True
-        del self._clients[oldest]
-        oldest.kill(block=False)
-        return False
+        self.max_clients = max_clients
 
     def do_read(self):
         """gevent's hook: accept one client. An error would be a traceback on stderr each time."""
@@ -222,15 +201,13 @@ class HttpServer(PausesAccepting, WSGIServer):
 
     def handle(self, sock, peer):
         """gevent's hook: the greenlet of one connection. gevent closes `sock` when it returns."""
-        me = gevent.getcurrent()
-        self._clients[me] = monotonic()
+        self.begin()
         try:
             WSGIServer.handle(self, sock, peer)
         except (EnvironmentError, EOFError):
             pass                             # the client is gone
         finally:
-            self._clients.pop(me, None)
-            self._accept_again()
+            self.end()
 
 
 class _Handler(WSGIHandler):
@@ -242,6 +219,7 @@ class _Handler(WSGIHandler):
             line, host = parse_head(read_head(self.socket, self.server.head_seconds))
         except Refused as refusal:
             return self._refuse(refusal.answer)
+        self.server.has_asked()
         self.socket.settimeout(self.server.answer_seconds)
         header = b'' if host is None else b'Host: ' + host + b'\r\n'
         self.rfile = BytesIO(line + b'\r\n' + header + b'\r\n')
@@ -253,8 +231,8 @@ class _Handler(WSGIHandler):
         self.socket.settimeout(LINGER_SECONDS)
         self.socket.sendall(('HTTP/1.1 %s\r\n%s\r\n' % (answer.status, head)).encode('latin-1') + answer.body)
         self.socket.shutdown(socket.SHUT_WR)
-        for _ in range(MOST_LINGER_READS):
-            if not self.socket.recv(MOST_HEAD_BYTES):
+        for _ in range(MAX_LINGER_READS):
+            if not self.socket.recv(MAX_HEAD_BYTES):
                 break
 
     def handle_error(self, kind, error, trace):
@@ -271,8 +249,8 @@ def read_head(sock, seconds):
     received = b''
     while True:
         head, end, _ = received.partition(b'\r\n\r\n')
-        if len(head) > MOST_HEAD_BYTES:
-            raise Refused(TOO_LARGE, 'a request has at most %d bytes' % MOST_HEAD_BYTES)
+        if len(head) > MAX_HEAD_BYTES:
+            raise Refused(TOO_LARGE, 'a request has at most %d bytes' % MAX_HEAD_BYTES)
         if end or b'\n\n' in head:
             return head + end
         sock.settimeout(max(deadline - monotonic(), 0.001))
@@ -287,8 +265,8 @@ def read_head(sock, seconds):
 
 def parse_head(head):
     """(request line, value of Host or None), as bytes, of a request's head. Raises Refused."""
-    if head.count(b'\r\n') > MOST_HEADERS + 2:
-        raise Refused(TOO_LARGE, 'a request has at most %d headers' % MOST_HEADERS)
+    if head.count(b'\r\n') > MAX_HEADERS + 2:
+        raise Refused(TOO_LARGE, 'a request has at most %d headers' % MAX_HEADERS)
     match = _HEAD.match(head)
     if not match:
         raise Refused('400 Bad Request', 'that is no request of HTTP/1.0 or HTTP/1.1')

@@ -6,6 +6,7 @@ import socket
 import time
 
 from . import render as status
+from ..compat import monotonic
 from ..errors import SidelbError, printable
 
 STATUS_REQUEST = b'status\n'
@@ -16,20 +17,23 @@ CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 
 def ask(path, request, seconds=ANSWER_SECONDS):
-    """Send `request` (bytes) and return all that is answered (bytes), each part within `seconds`. Raises SidelbError."""
+    """Send `request` (bytes) and return all that is answered (bytes), within `seconds` in all. Raises SidelbError."""
+    deadline = monotonic() + seconds
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(seconds)
         sock.connect(path)
         sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
-        answer = b''
-        while len(answer) < MAX_ANSWER_BYTES:
+        parts, size = [], 0
+        while size <= MAX_ANSWER_BYTES:
+            sock.settimeout(max(deadline - monotonic(), 0.001))
             received = sock.recv(65536)
             if not received:
-                break
-            answer += received
-        return answer
+                return b''.join(parts)
+            parts.append(received)
+            size += len(received)
+        raise SidelbError('%s: that is not the answer of SideLB: it does not end' % printable(path))
     except socket.timeout:
         raise SidelbError('%s: no answer within %g seconds' % (printable(path), seconds))
     except EnvironmentError as error:
@@ -52,10 +56,14 @@ def health_check(path):
 
 def fetch_snapshot(path):
     """The snapshot of the instance behind `path`. Raises SidelbError."""
+    answer = ask(path, STATUS_REQUEST)
     try:
-        return json.loads(ask(path, STATUS_REQUEST).decode('utf-8'))
-    except ValueError:
-        raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
+        snapshot = json.loads(answer.decode('utf-8'))
+        if isinstance(snapshot, dict) and isinstance(snapshot.get('members', snapshot.get('services')), (list, dict)):
+            return snapshot
+    except (ValueError, RuntimeError):           # RuntimeError: nested too deeply
+        pass
+    raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
 
 
 def print_status(paths, as_json, watch, stdout):
@@ -74,7 +82,7 @@ def print_status(paths, as_json, watch, stdout):
         if as_json:
             text = '\n'.join(_shown(answer, _error_object, status.to_json) for answer in answers)
         else:
-            tables = [_shown(answer, str, status.to_table) for answer in answers]
+            tables = [_table(path, answer) for path, answer in zip(paths, answers)]
             text = '\n\n'.join(tables + [status.to_table(total) for total in status.totals(snapshots)])
         stdout.write((CLEAR_SCREEN if watch and not as_json else '') + text + '\n')
         stdout.flush()
@@ -92,6 +100,15 @@ def _snapshot_or_error(path):
 
 def _shown(answer, show_error, show_snapshot):
     return show_error(answer) if isinstance(answer, SidelbError) else show_snapshot(answer)
+
+
+def _table(path, answer):
+    if isinstance(answer, SidelbError):
+        return str(answer)
+    try:
+        return status.to_table(answer)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
 
 
 def _error_object(error):

@@ -2,7 +2,8 @@
 
 The protocol is the Rust program's, and one line more. A client that sends a byte, or just closes its write half, gets
 `HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object, one that
-sends the line of a command (see `commands`) its answer as one. Then the server closes.
+sends the line of a command (see `commands`) its answer as one. The line `give way` is another instance's, see
+`status_place`. Then the server closes.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -11,24 +12,28 @@ import os
 import socket
 import struct
 
-from gevent.pool import Pool as GreenletPool
 from gevent.server import StreamServer
 
 from . import render
+from .crowd import Crowded
+from .status_place import GIVE_WAY
 from ..compat import let_traffic_pass
 from ..net import unix_socket
-from ..net.accepting import PausesAccepting
 
 STATUS_REQUEST = b'status\n'
 MAX_LINE_BYTES = 4096
 SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 ANSWER_SECONDS = 5.0             # a client that takes longer to ask, or to take its answer, is left
 UNDECIDED_SECONDS = 0.05         # what may be the beginning of a request line gets so long to become one
-MAX_CLIENTS = 32                 # at once; more wait in the kernel's queue
 
 
-class _QuietServer(PausesAccepting, StreamServer):
+class _QuietServer(Crowded, StreamServer):
     """gevent's server prints a traceback for each accept that finds no descriptor left. Here the client waits."""
+
+    def __init__(self, listener, answer):
+        Crowded.__init__(self)
+        StreamServer.__init__(self, listener)
+        self._answer = answer
 
     def do_read(self):
         try:
@@ -37,17 +42,27 @@ class _QuietServer(PausesAccepting, StreamServer):
             self.pause_accepting()
             return None
 
+    def handle(self, client, peer):
+        self.begin()
+        try:
+            self._answer(client, self.has_asked)
+        finally:
+            self.end()
+
 
 class StatusServer(object):
     """Answers on a Unix socket of mode 0600. `healthy()` and `snapshot()` are called for each request, and
-    `command(line, who)` for a line that is none of the status: it returns a dict, or None for what is no command."""
+    `command(line, who)` for a line that is none of the status: it returns a dict, or None for what is no command.
+    `gives_way()` says whether another instance may have the path.
+    """
 
-    def __init__(self, healthy, snapshot, command, command_words):
+    def __init__(self, healthy, snapshot, command, command_words, gives_way):
         self.path = None
         self._healthy = healthy
         self._snapshot = snapshot
         self._command = command
-        self._words = [b'status'] + [word.encode('ascii') for word in command_words]
+        self._gives_way = gives_way
+        self._words = [b'status', b'give'] + [word.encode('ascii') for word in command_words]
         self._server = None
         self._inode = None
 
@@ -56,24 +71,27 @@ class StatusServer(object):
         listener = unix_socket.bind(path)
         self.path = path
         self._inode = unix_socket.inode(path)
-        self._server = _QuietServer(listener, self._answer, spawn=GreenletPool(MAX_CLIENTS))
+        self._server = _QuietServer(listener, self._answer)
         self._server.start()
 
     def stop(self):
         """Stop answering, and remove the socket file if it is still ours."""
         if self._server is None:
             return
-        self._server.close()
+        server, self._server = self._server, None
+        server.close()
         if unix_socket.inode(self.path) == self._inode:
             try:
                 os.unlink(self.path)
             except EnvironmentError:
                 pass
 
-    def _answer(self, client, _):
+    def _answer(self, client, has_asked):
         try:
             client.settimeout(ANSWER_SECONDS)
-            answer = self._answer_to(read_request(client, self._words), client)
+            request = read_request(client, self._words)
+            has_asked()
+            answer = self._answer_to(request, client)
             client.settimeout(ANSWER_SECONDS)
             client.sendall(answer.encode('utf-8'))
         except EnvironmentError:         # a client that is gone or sleeps
@@ -82,6 +100,9 @@ class StatusServer(object):
     def _answer_to(self, request, client):
         if request.startswith(STATUS_REQUEST):
             return render.to_json(self._snapshot(), let_traffic_pass) + '\n'
+        if request.startswith(GIVE_WAY) and self._gives_way():
+            self.stop()
+            return 'GIVEN\n'
         line, end, _ = request.partition(b'\n')
         if end:                          # only a whole line is a command
             answer = self._command(str(line.decode('utf-8', 'replace')), peer_text(client))

@@ -21,3 +21,11 @@ def notify(state, environ):
         pass
     finally:
         sock.close()
+
+
+def watchdog_seconds(environ, pid):
+    """How often the service manager wants to hear from us: half of what it allows, sd_watchdog_enabled(3). None: never."""
+    microseconds, its_pid = environ.get('WATCHDOG_USEC', ''), environ.get('WATCHDOG_PID', '')
+    if not microseconds.isdigit() or not int(microseconds) or its_pid not in ('', str(pid)):
+        return None
+    return int(microseconds) / 2e6

@@ -420,7 +420,7 @@ def test_a_name_that_is_not_ascii():
     ('reuse_port=maybe', 'choose on or off'),
     ('http=8404', 'name the address, too: 127.0.0.1:8404'),
     ('http=on', 'the port is missing'),
-    ('status_socket=/' + 'x' * 107, 'at most 107 characters'),
+    ('status_socket=/' + 'x' * 107, 'at most 107 bytes'),
     ('log_level=loud', 'choose debug, info, warning or error'),
     ('log_format=xml', 'choose text or json'),
 ])

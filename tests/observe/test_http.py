@@ -387,7 +387,7 @@ def test_a_request_is_bounded(running, data, quiet):
 
 def test_the_largest_request_is_answered(running):
     head = 'GET /liveness HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n'
-    assert send(running.address, head % ('a' * (http.MOST_HEAD_BYTES - len(head)))).text == 'alive\n'
+    assert send(running.address, head % ('a' * (http.MAX_HEAD_BYTES - len(head)))).text == 'alive\n'
     assert send(running.address, GET[:-2] % '/liveness' + 'X: y\r\n' * 63 + '\r\n').text == 'alive\n'
 
 
@@ -426,7 +426,7 @@ def test_clients_that_leave_early_are_no_trouble(quiet):
 
 
 def test_whoever_keeps_connections_open_keeps_nobody_out(quiet):
-    with Running(most_clients=3) as running:
+    with Running(max_clients=3) as running:
         idle = []
         try:
             for number in range(5):
