@@ -42,6 +42,10 @@ def _is_up(item):
     return {'up': 1, 'departing': None}.get(item['state'], 0)
 
 
+def _weight(member):
+    return None if member['state'] == 'departing' else member['weight']
+
+
 def _failed_connects(address):
     return address['failed'] - address['failed_probes']
 
@@ -59,6 +63,13 @@ TABLE = (
     metric('sidelb_member_address_up', GAUGE, 'Whether the address is up.', 'members/addresses', 'member address', _is_up),
     metric('sidelb_member_state', GAUGE, 'Whether the address is in the state: 0 or 1.', 'members/addresses/states/{state}',
            'member address state'),
+    metric('sidelb_member_role', GAUGE, 'Always 1, where a check asks for a role: what the server says it is.',
+           'members/addresses/roles/{role}', 'member address role'),
+    metric('sidelb_member_weight', GAUGE, 'The weight in force, which rises from a tenth with slow_start.',
+           'members', 'member', _weight),
+    metric('sidelb_tier_active', GAUGE, 'Whether new sessions go to the tier first: 0 or 1.', 'tiers/{tier}', 'tier'),
+    metric('sidelb_two_primaries_total', COUNTER, 'How often several servers began to say that they are the primary.',
+           'two_primaries'),
     metric('sidelb_member_check_duration_seconds', GAUGE, 'How long the last successful health check took.',
            'members/addresses/probe_seconds', 'member address'),
     metric('sidelb_member_connections_total', COUNTER, 'Sessions that were given to the address.',
@@ -228,6 +239,8 @@ def prepared(service, now):
         dict(member, label=names[member['name'], port_of(member)],
              addresses=[_prepared_address(address) for address in member['addresses']])
         for member in service['members']])
+    tiers = set(member['tier'] for member in service['members'] if member['state'] != 'departing')
+    known['tiers'] = dict((str(tier), int(tier == service['tier'])) for tier in tiers)
     known['rings'] = [_prepared_ring(ring, service['members'], now) for ring in service['rings']]
     if service['proto'] == 'udp':
         known['datagrams'] = dict((way, counts['datagrams_' + way]) for way in ('sent', 'received'))
@@ -241,7 +254,8 @@ def prepared(service, now):
 def _prepared_address(address):
     return dict(
         address, label=address['address'], bytes=dict((way, address['bytes_' + way]) for way in ('sent', 'received')),
-        states=dict((state, int(address['state'] == state)) for state in STATES))
+        states=dict((state, int(address['state'] == state)) for state in STATES),
+        roles={address['role']: 1} if address['role'] else {})
 
 
 def _prepared_ring(ring, members, now):

@@ -22,7 +22,7 @@ class Tiers(object):
         self._on_change = on_change or (lambda tier: None)
         self._tiers = {}            # tier -> _Tier
         self._order = []            # of tiers
-        self._active = None         # the first tier that has somebody
+        self.active = None          # the first tier that has somebody
         self.choose = self._choose_nobody
 
     # --- who there is -----------------------------------------------------------------------------------------------
@@ -73,8 +73,8 @@ class Tiers(object):
             self.choose, self.recount = only.choose, only.recount
         else:
             self.__dict__.pop('recount', None)
-        if first != self._active:
-            self._active = first
+        if first != self.active:
+            self.active = first
             if len(self._tiers) > 1:
                 self._on_change(first)
 
@@ -105,7 +105,7 @@ class Tiers(object):
         if self._spill:
             loads = [share / 100.0 for share in shares([(tier.up, tier.known) for tier in tiers], self._spill)]
         else:
-            loads = [float(number == self._active) for number in self._order]
+            loads = [float(number == self.active) for number in self._order]
         return self._softened(tiers, loads)
 
     def _softened(self, tiers, loads):

@@ -97,6 +97,16 @@ class Pool(Membership):
         address = self._addresses.get(endpoint)
         return address is not None and address.up
 
+    @property
+    def tier(self):
+        """The tier that new sessions go to first; None while there is nobody."""
+        return getattr(self._policy, 'active', None)
+
+    @property
+    def disputes(self):
+        """How often several servers began to say that they are the primary."""
+        return self._roles.disputes if self._roles else 0
+
     # --- what changes of a member -----------------------------------------------------------------------------------
 
     def _review(self, member):

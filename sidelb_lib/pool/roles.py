@@ -68,6 +68,7 @@ class Roles(object):
     """
 
     def __init__(self, settings, log, settle, notify):
+        self.disputes = 0
         self._log = log
         self._settle = settle
         self._notify = notify
@@ -122,6 +123,7 @@ class Roles(object):
             address.last_error, address.last_error_at = 'another server is the primary', now
 
     def _log_dispute(self):
+        self.disputes += 1
         self._log.warning('two_primaries', '{servers} say that they are the primary: {primary} is believed',
                           servers=' and '.join(sorted(map(str, self._claims.everyone()))),
                           primary=str(self._claims.primary or 'none of them as yet'))

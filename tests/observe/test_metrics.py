@@ -100,12 +100,13 @@ def check_with_promtool(text):
 
 def address(text, **changes):
     fields = {'address': text, 'state': 'up', 'changes': 0, 'probe_seconds': None, 'total': 0, 'failed': 0,
-              'failed_probes': 0, 'bytes_sent': 0, 'bytes_received': 0}
+              'failed_probes': 0, 'bytes_sent': 0, 'bytes_received': 0, 'role': None}
     return dict(fields, **changes)
 
 
 def member(name, *addresses, **changes):
-    return dict({'name': name, 'state': 'up', 'active': 0, 'addresses': list(addresses)}, **changes)
+    return dict({'name': name, 'state': 'up', 'active': 0, 'weight': 1, 'tier': 1, 'addresses': list(addresses)},
+                **changes)
 
 
 def ring(name, port, addresses, **changes):
@@ -118,7 +119,8 @@ def snapshot(members=(), rings=(), **counts):
                         'connect_seconds': Durations().snapshot(), 'waiting': 0, 'ended': {},
                         'queue_seconds': Durations().snapshot()}, **counts)
     return {'services': {'default': {'proto': 'tcp', 'connections': connections, 'members': list(members),
-                                     'rings': list(rings), 'healthy': bool(members)}}}
+                                     'rings': list(rings), 'healthy': bool(members), 'tier': 1,
+                                     'two_primaries': 0}}}
 
 
 def rendered(*arguments, **counts):
@@ -157,6 +159,18 @@ def test_a_server_is_counted_by_address_and_told_by_name():
     assert read.get('sidelb_member_bytes_total', direction='received', **one) == 20
     assert read.values('sidelb_member_address_up', 'address') == {'10.0.0.1:5432': 1, '[2001:db8::1]:5432': 0}
     assert read.values('sidelb_member_check_duration_seconds', 'address') == {'10.0.0.1:5432': 0.25}
+    check_with_promtool(read.text)
+
+
+def test_roles_weights_and_tiers():
+    read = rendered([member('db1', address('10.0.0.1:5432', role='primary'), weight=3),
+                     member('db2', address('10.0.0.2:5432', role='replica', state='standby'), state='standby', tier=2)])
+    assert read.get('sidelb_member_role', member='db1', address='10.0.0.1:5432', role='primary') == 1
+    assert read.values('sidelb_member_role', 'role') == {'primary': 1, 'replica': 1}
+    assert read.values('sidelb_member_weight', 'member') == {'db1': 3, 'db2': 1}
+    assert read.values('sidelb_tier_active', 'tier') == {'1': 1, '2': 0}
+    assert read.get('sidelb_two_primaries_total') == 0
+    assert read.get('sidelb_member_state', member='db2', address='10.0.0.2:5432', state='standby') == 1
     check_with_promtool(read.text)
 
 
@@ -228,7 +242,7 @@ def test_a_thousand_servers_hold_nobody_up():
     members = [member('db%d' % n, address('10.0.%d.%d:5432' % (n // 250, n % 250))) for n in range(1000)]
     text = metrics.exposition(snapshot(members), 1000.0, VERSIONS, lambda: pauses.append(1)).decode('utf-8')
     lines = [line for line in text.split('\n') if line.startswith('sidelb_member')]
-    assert len(lines) == 14000
+    assert len(lines) == 15000
     assert len(pauses) >= 2 * len(lines) // metrics.SLICE - 20         # while they are collected, then written
     read = Metrics(text)
     assert len(read.values('sidelb_member_up', 'member')) == 1000
