@@ -13,6 +13,7 @@ import time
 
 import _socket
 import gevent
+import gevent.socket
 from gevent import monkey
 from gevent.hub import RawGreenlet
 
@@ -104,6 +105,13 @@ def bare_socket(sock):
     while not type(sock) is _socket.socket and hasattr(sock, '_sock'):
         sock = sock._sock
     return sock
+
+
+def adopt(bare):
+    """A gevent socket that owns the connection of a bare one from now on."""
+    if PY2:
+        return gevent.socket.socket(_sock=bare)
+    return gevent.socket.socket(bare.family, bare.type, bare.proto, fileno=bare.detach())
 
 
 def disconnect(sock):

@@ -115,12 +115,15 @@ class Conversation(object):
                 self._wait(READ)
                 continue
             self.ended = not data
-            self._count += len(data)
-            if self._count > MAX_REPLY_BYTES:
-                raise ProbeFailed('the answer has more than %d bytes' % MAX_REPLY_BYTES)
-            self.received += data
+            self._note(data)
             return bool(data)
         return False
+
+    def _note(self, data):
+        self._count += len(data)
+        if self._count > MAX_REPLY_BYTES:
+            raise ProbeFailed('the answer has more than %d bytes' % MAX_REPLY_BYTES)
+        self.received += data
 
     def read(self, size):
         """Exactly so many bytes. Raises ProbeFailed also when the server ends before."""

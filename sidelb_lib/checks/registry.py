@@ -11,6 +11,8 @@ A kind's module is loaded when it is used. Its contract:
 from __future__ import absolute_import, division, print_function
 
 import importlib
+import io
+import os
 import re
 from collections import namedtuple
 
@@ -21,6 +23,11 @@ CHECKS = (
     Check('tcp', ('tcp',), '[:PORT]', 'a connection can be opened; the server does not notice'),
     Check('udp', ('udp',), '', 'a line break is not refused; silence passes'),
     Check('dns', ('udp',), '[/NAME]', 'a question is answered'),
+    Check('http', ('tcp',), '[:PORT][/PATH]', 'a request is answered with a status that passes, see check_expect'),
+    Check('https', ('tcp',), '[:PORT][/PATH]', 'as http, over TLS'),
+    Check('postgres', ('tcp',), '[:PORT][/primary|replica]', 'PostgreSQL takes sessions; or has the role'),
+    Check('redis', ('tcp',), '[:PORT][/primary|replica]', 'PING is answered; or the role'),
+    Check('tls', ('tcp',), '[:PORT][/NAME]', 'a TLS handshake ends well'),
     Check('script', ('tcp', 'udp'), 'want:TEXT,ask:TEXT,...', 'a conversation goes as written'),
 )
 
@@ -34,8 +41,30 @@ _OFF_WORDS = ('off', 'false', 'no')
 
 _PARTS = re.compile(r'([^:/]*)(?::([^/]*))?(?:/(.*))?\Z', re.DOTALL)
 
-#: What a check's module may use. `settings`: those in force; `clock` gives seconds.
-Context = namedtuple('Context', 'settings clock')
+
+class Context(object):
+    """What a check's module may use. `settings` are those in force; `clock` gives seconds."""
+
+    def __init__(self, settings, clock):
+        self.settings = settings
+        self.clock = clock
+        self._read = None              # (time of the last change, password) of check_password_file
+
+    def password(self):
+        """The password for logins, None without one; the file is read again when it has changed. Raises Misconfigured."""
+        path = self.settings.check_password_file
+        if not path:
+            secret = self.settings.check_password
+            return secret.text if secret else None
+        from .exchange import Misconfigured
+        try:
+            changed = os.stat(path).st_mtime
+            if self._read is None or self._read[0] != changed:
+                with io.open(path, encoding='utf-8') as stream:
+                    self._read = changed, stream.readline(1024).rstrip('\r\n')
+        except (EnvironmentError, UnicodeError) as error:
+            raise Misconfigured('check_password_file=%s: %s' % (path, getattr(error, 'strerror', None) or error))
+        return self._read[1]
 
 
 class Choice(object):

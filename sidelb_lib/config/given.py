@@ -54,6 +54,9 @@ def from_arguments(arguments, mistakes):
         key, equals, text = argument.partition('=')
         if '/' in key or ':' in key or not equals and argument not in BY_KEY:      # 10.0.0.1:5432/weight=3
             bare.append(argument)
+        elif key == 'check_password':
+            mistakes.append('check_password=: every user of this host can read command lines: use SIDELB_CHECK_PASSWORD or '
+                            'check_password_file=')
         elif key not in BY_KEY:
             near = did_you_mean(key, lambda setting: setting.key + '=')
             mistakes.append('%s: no such setting%s' % (printable(key + '='), near))

@@ -10,8 +10,8 @@ from ..checks import registry as checks
 from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .values import (
-    duration, number, one_of, one_of_or_off, parse_http, parse_instance, parse_listener, parse_resolver,
-    parse_socket_path, parse_spill, parse_switch)
+    duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance, parse_listener,
+    parse_path, parse_resolver, parse_secret, parse_socket_path, parse_spill, parse_statuses, parse_switch, parse_word)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -76,10 +76,26 @@ TABLE = _table(
     )),
     ('Health', (
         _row('check', checks.parse, 'tcp',
-             'how servers are probed, KIND[:PORT][/WHAT]: tcp (connects; the server does not notice) or '
-             'want:TEXT,ask:TEXT,... (a conversation); for proto=udp: udp (the default there: a line break, and a refusal '
+             'how servers are probed, KIND[:PORT][/WHAT]: tcp (connects; the server does not notice), http[/PATH], https, '
+             'postgres[/primary|replica], redis[/primary|replica], tls or want:TEXT,ask:TEXT,... (a conversation); '
+             'for proto=udp: udp (the default there: a line break, and a refusal '
              'is a failure; choose off for one-way services like syslog), dns[/NAME] (wants an answer) or '
              'ask:TEXT,want:TEXT (a reply that begins so); off'),
+        _row('check_expect', parse_statuses, '200-299', 'statuses that pass check=http, like 200,204 or 200-399', 'tcp'),
+        _row('check_standby', parse_statuses, '-',
+             'statuses of check=http that say alive, and not wanted; 503 where the path ends in a role like primary', 'tcp'),
+        _row('check_drain', parse_statuses, '-', 'statuses of check=http that say that the server drains', 'tcp'),
+        _row('check_method', one_of_upper('GET', 'HEAD', 'OPTIONS'), 'GET', 'of check=http: GET, HEAD or OPTIONS', 'tcp'),
+        _row('check_host', parse_host_name, '-',
+             'host that check=http names; by default the name or address of the server', 'tcp'),
+        _row('check_user', parse_word, 'sidelb', 'user of check=postgres and redis, where they log in', 'tcp'),
+        _row('check_password', parse_secret, '-',
+             'its password, as a variable alone: command lines can be read by every user of the host', 'tcp'),
+        _row('check_password_file', parse_path, '-', 'file whose first line is the password; read again when it changes',
+             'tcp'),
+        _row('check_database', parse_word, 'postgres', 'database of check=postgres', 'tcp'),
+        _row('check_ca', parse_path, '-',
+             'file of certificates by which check=tls and https verify servers; by default they do not', 'tcp'),
         _row('check_interval', duration(0.1, 3600), '5s',
              'time between two probes of an address; at most 1s while its state is changing'),
         _row('check_timeout', duration(0.01, 300), '2s', 'a probe that takes longer has failed'),

@@ -160,3 +160,79 @@ def duration_text(seconds):
     if seconds >= 120 and seconds % 60 == 0:
         return '%dm' % (seconds // 60)
     return '%.12gs' % seconds if seconds else '0'
+
+
+class Secret(object):
+    """A password: `text` is never shown."""
+
+    __slots__ = ('text',)
+
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return '(not shown)'
+
+    __repr__ = __str__
+
+    def __eq__(self, other):
+        return isinstance(other, Secret) and self.text == other.text
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = None
+
+
+def parse_secret(text):
+    return Secret(text)
+
+
+class Statuses(tuple):
+    """((low, high), ...) of HTTP."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        return ','.join('%d' % low if low == high else '%d-%d' % (low, high) for low, high in self)
+
+
+def parse_statuses(text):
+    """The Statuses of `200,204` or `200-399`."""
+    ranges = []
+    for part in text.split(','):
+        match = re.match(r'([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?\Z', part.strip())
+        if not match or match.group(2) and int(match.group(2)) < int(match.group(1)):
+            raise ValueError('write statuses like 200,204 or 200-399')
+        ranges.append((int(match.group(1)), int(match.group(2) or match.group(1))))
+    return Statuses(ranges)
+
+
+def one_of_upper(*words):
+    """A parser of one of these words, in any case of letters, which it gives in capitals."""
+    def parse_choice(text):
+        if text.upper() not in words:
+            raise ValueError('choose %s or %s' % (', '.join(words[:-1]), words[-1]))
+        return text.upper()
+    return parse_choice
+
+
+def parse_word(text):
+    """A name that a server gets: up to 63 characters without blanks."""
+    if not re.match(r'[!-~]{1,63}\Z', text):
+        raise ValueError('write 1 to 63 printable ASCII characters without blanks')
+    return text
+
+
+def parse_host_name(text):
+    """A host, with or without a port, as a Host header has it."""
+    if not re.match(r'[A-Za-z0-9_.:\[\]-]{1,255}\Z', text):
+        raise ValueError('write a host name, or host:port')
+    return text
+
+
+def parse_path(text):
+    """An absolute path."""
+    if not text.startswith('/') or '\0' in text:
+        raise ValueError('write an absolute path')
+    return text

@@ -567,7 +567,7 @@ def test_a_check_that_may_take_longer_than_the_interval_is_told():
 
 
 @pytest.mark.parametrize(
-    'key', [setting.key for setting in TABLE if setting.key not in ('ring_domain', 'backends')])
+    'key', [setting.key for setting in TABLE if setting.key not in ('ring_domain', 'backends', 'check_password')])
 def test_a_key_that_is_given_twice(key):
     assert '%s= is given twice: keep one' % key in mistakes('10.0.0.3:5432 {0}=x {0}=x'.format(key))
 
@@ -636,3 +636,13 @@ def test_defaults_with_changes_as_values_or_as_texts():
 def test_wrong_changes_of_the_defaults(change):
     with pytest.raises(SettingsError):
         settings.defaults(**change)
+
+
+def test_a_password_is_taken_from_the_environment_alone_and_never_shown():
+    given = settings.parse(['127.0.0.1:1', '127.0.0.2:1', 'check=postgres/primary'], {'SIDELB_CHECK_PASSWORD': 'hunter2'})
+    assert given.check_password.text == 'hunter2'
+    assert 'hunter2' not in repr(given) and 'hunter2' not in texts.describe(settings.configuration(
+        ['127.0.0.1:1', '127.0.0.2:1'], {'SIDELB_CHECK_PASSWORD': 'hunter2'}))
+    with pytest.raises(SettingsError) as raised:
+        settings.parse(['127.0.0.1:1', '127.0.0.2:1', 'check_password=hunter2'], {})
+    assert 'use SIDELB_CHECK_PASSWORD or check_password_file=' in str(raised.value) and 'hunter2' not in str(raised.value)
