@@ -26,6 +26,7 @@ CHECKS = (
     Check('http', ('tcp',), '[:PORT][/PATH]', 'a request is answered with a status that passes, see check_expect'),
     Check('https', ('tcp',), '[:PORT][/PATH]', 'as http, over TLS'),
     Check('postgres', ('tcp',), '[:PORT][/primary|replica]', 'PostgreSQL takes sessions; or has the role'),
+    Check('mysql', ('tcp',), '[:PORT][/primary|replica]', 'MySQL or MariaDB evaluates logins; or has the role'),
     Check('redis', ('tcp',), '[:PORT][/primary|replica]', 'PING is answered; or the role'),
     Check('tls', ('tcp',), '[:PORT][/NAME]', 'a TLS handshake ends well'),
     Check('script', ('tcp', 'udp'), 'want:TEXT,ask:TEXT,...', 'a conversation goes as written'),

@@ -77,7 +77,7 @@ TABLE = _table(
     ('Health', (
         _row('check', checks.parse, 'tcp',
              'how servers are probed, KIND[:PORT][/WHAT]: tcp (connects; the server does not notice), http[/PATH], https, '
-             'postgres[/primary|replica], redis[/primary|replica], tls or want:TEXT,ask:TEXT,... (a conversation); '
+             'postgres[/primary|replica], mysql[/...], redis[/...], tls or want:TEXT,ask:TEXT,... (a conversation); '
              'for proto=udp: udp (the default there: a line break, and a refusal '
              'is a failure; choose off for one-way services like syslog), dns[/NAME] (wants an answer) or '
              'ask:TEXT,want:TEXT (a reply that begins so); off'),
@@ -88,7 +88,7 @@ TABLE = _table(
         _row('check_method', one_of_upper('GET', 'HEAD', 'OPTIONS'), 'GET', 'of check=http: GET, HEAD or OPTIONS', 'tcp'),
         _row('check_host', parse_host_name, '-',
              'host that check=http names; by default the name or address of the server', 'tcp'),
-        _row('check_user', parse_word, 'sidelb', 'user of check=postgres and redis, where they log in', 'tcp'),
+        _row('check_user', parse_word, 'sidelb', 'user of check=postgres, mysql and redis, where they log in', 'tcp'),
         _row('check_password', parse_secret, '-',
              'its password, as a variable alone: command lines can be read by every user of the host', 'tcp'),
         _row('check_password_file', parse_path, '-', 'file whose first line is the password; read again when it changes',

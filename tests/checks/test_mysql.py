@@ -1,0 +1,123 @@
+"""check=mysql: a login is answered, and read_only says the role; a real MariaDB holds nothing against the host."""
+from __future__ import absolute_import, division, print_function
+
+import binascii
+import struct
+
+import pytest
+
+from sidelb_lib.checks import registry
+from sidelb_lib.checks.exchange import Deadline, Misconfigured, ProbeFailed
+from sidelb_lib.config import settings
+from sidelb_lib.config.values import Secret
+from sidelb_lib.pool.members import Address
+
+from ..support.mariadb import MariaServer
+from ..support.servers import Server
+
+GREETING = (b'\x0a5.5.5-10.11.19-MariaDB\0' + b'\x07\0\0\0' + b'12345678' + b'\0' + b'\xfe\xf7' + b'\x2d' + b'\x02\0' +
+            b'\xff\x81' + b'\x15' + b'\0' * 10 + b'901234567890' + b'\0' + b'mysql_native_password\0')
+RESPONSE = binascii.unhexlify('3e000001018208000000000' '12d' + '00' * 23) + b'sidelb\0\0mysql_native_password\0'
+OK = b'\x00\x00\x00\x02\x00\x00\x00'
+
+
+def packet(number, body):
+    return struct.pack('<I', len(body))[:3] + struct.pack('B', number) + body
+
+
+def error(code, text):
+    return b'\xff' + struct.pack('<H', code) + b'#HY000' + text
+
+
+def probe(check, address, seconds=5.0, **changes):
+    given = settings.defaults(check=check, **changes)
+    return registry.make(given.check, registry.Context(given, None))(Address(address[0], address[1], 0.0),
+                                                                     Deadline(seconds))
+
+
+def answered(*packets, **options):
+    """What a probe makes of a server that greets and then says `packets`: (result, what it got)."""
+    got = []
+
+    def serve(session):
+        session.sock.sendall(packet(0, options.get('greeting', GREETING)))
+        if options.get('greeting', GREETING)[:1] == b'\x0a':
+            got.append(session.sock.recv(4096))
+            for each in packets:
+                session.sock.sendall(each)
+            got.append(session.sock.recv(4096))
+    with Server('x', behaviour=serve) as server:
+        return probe(options.get('check', 'mysql'), server.address), got
+
+
+def test_the_login_is_as_the_protocol_has_it_and_ends_by_a_goodbye():
+    result, got = answered(packet(2, OK))
+    assert result.state == 'up' and got == [RESPONSE, binascii.unhexlify('0100000001')]
+
+
+@pytest.mark.parametrize('code', [1045, 1044, 3159])
+def test_a_server_that_refuses_the_login_is_well(code):
+    assert answered(packet(2, error(code, b'Access denied')))[0].state == 'up'
+
+
+@pytest.mark.parametrize('text', ["1040 Too many connections", "1129 Host 'a' is blocked", "1130 Host 'a' is not allowed"])
+def test_one_that_can_not_serve_fails_with_its_own_words(text):
+    code, _, words = text.partition(' ')
+    with pytest.raises(ProbeFailed) as raised:
+        answered(greeting=b'\xff' + struct.pack('<H', int(code)) + words.encode('ascii'))
+    assert str(raised.value) == text
+
+
+def test_another_server_is_told():
+    with pytest.raises(ProbeFailed) as raised:
+        answered(greeting=b'HTTP/1.1 400')
+    assert str(raised.value).startswith('no MySQL greeting: HTTP')
+
+
+@pytest.mark.parametrize('value, check, state', [
+    (b'0', 'mysql/primary', 'up'), (b'1', 'mysql/primary', 'standby'), (b'1', 'mysql/replica', 'up'),
+    (b'0', 'mysql/replica', 'standby')])
+def test_the_role_decides(value, check, state):
+    column = packet(2, b'\x03def\0\0\0\x12@@global.read_only\0\x0c\x3f\0\x01\0\0\0\x08\x80\0\0\0\0')
+    result, _ = answered(packet(2, OK), packet(1, b'\x01'), column, binascii.unhexlify('05000003fe00000200'),
+                         packet(4, b'\x01' + value), binascii.unhexlify('05000005fe00000200'), check=check)
+    assert result.state == state
+
+
+def test_a_login_that_is_refused_is_no_failure_where_a_role_is_asked_for():
+    with pytest.raises(Misconfigured):
+        answered(packet(2, error(1045, b'Access denied')), check='mysql/primary')
+
+
+@pytest.fixture(scope='module')
+def server():
+    with MariaServer('127.0.0.2') as one:
+        yield one
+
+
+def test_a_real_server_counts_nothing_against_a_host_that_probes_it(server):
+    server.query("create user if not exists sidelb@'%'")
+    aborted, before = server.status('Aborted_connects'), server.log
+    for _ in range(20):
+        assert probe('mysql', server.address).state == 'up'
+    assert server.status('Aborted_connects') == aborted and server.connect_errors() == 0
+    assert server.log == before
+
+
+def test_a_real_server_without_the_user_is_well_and_locks_nobody_out(server):
+    for _ in range(20):
+        assert probe('mysql', server.address, check_user='nobody').state == 'up'
+    assert server.connect_errors() == 0
+
+
+def test_a_real_server_tells_its_role(server):
+    server.query("create user if not exists sidelb@'%'; create user if not exists guarded@'%' identified by 'secret'")
+    assert probe('mysql/primary', server.address).state == 'up'
+    server.query('set global read_only=1')
+    try:
+        assert probe('mysql/primary', server.address).state == 'standby'
+        assert probe('mysql/replica', server.address, check_user='guarded', check_password=Secret('secret')).state == 'up'
+        with pytest.raises(Misconfigured):
+            probe('mysql/replica', server.address, check_user='guarded', check_password=Secret('wrong'))
+    finally:
+        server.query('set global read_only=0')
