@@ -64,8 +64,9 @@ TABLE = _table(
              'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
              'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which'),
         _row('ring_domain', parse_ring_domain, '-',
-             'host:port, with commas; looked up again and again, every address a server. For options of each see '
-             'backends', is_list=True),
+             'host:port, with commas; looked up again and again, every address a server; or an SRV name like '
+             '_postgres._tcp.db.example.com, whose records name the servers, ports, tiers and weights. For options of each '
+             'see backends', is_list=True),
         _row('backends', parse_backend, '-',
              'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '

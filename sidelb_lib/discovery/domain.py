@@ -13,7 +13,7 @@ from ..resolver.answers import FOUND
 from .family import FamilyState, state_of_lookup
 from .pace import last_error, retry_delay
 
-_MAX_ADDRESSES = 4096         # of one ring
+MAX_ADDRESSES = 4096         # of one ring
 
 
 class Domain(object):
@@ -32,7 +32,7 @@ class Domain(object):
                  clock=compat.monotonic, random=random_module.random):
         self.name = name.rstrip('.').lower()
         self.port = port
-        self.source = '%s %s:%d' % (self.kind, self.name, port)
+        self.source = '%s %s' % (self.kind, self.name if port is None else '%s:%d' % (self.name, port))
         self.settled = False
         self.state = 'pending'          # until the first look-up has ended; then a key of _REPORTS
         self.query = name
@@ -138,7 +138,7 @@ class Domain(object):
     def _publish_changes(self):
         known = set(Endpoint(ip, self.port) for family in self._families.values() for ip in family.ips)
         if known != self._endpoint_set:
-            self._endpoints = sorted(known, key=endpoint_key)[:_MAX_ADDRESSES]
+            self._endpoints = sorted(known, key=endpoint_key)[:MAX_ADDRESSES]
             self._endpoint_set = known
         endpoints = self._endpoints
         names = frozenset(name for family in self._families.values() for name in family.names)
@@ -166,7 +166,7 @@ class Domain(object):
             self._failures = 0
             return min([pace] + self._ends())
         delay = self._back_off()
-        if any(family.kind == FOUND for family in self._families.values()):
+        if any(family.kind == FOUND for family in self._all_families()):
             delay = min(delay, pace)
         elif self.state == 'empty':
             delay = self._negative_pace(delay)
@@ -180,13 +180,17 @@ class Domain(object):
 
     def _ends(self):
         """[seconds until addresses go that the last answers did not have]."""
-        ends = [family.forgets_in(self._clock(), self._hold, self._obsolete) for family in self._families.values()]
+        ends = [family.forgets_in(self._clock(), self._hold, self._obsolete) for family in self._all_families()]
         return [end for end in ends if end is not None]
 
     def _ttl(self):
         """The smallest TTL of what is in use, or None."""
-        ttls = [family.ttl for family in self._families.values() if family.ips and family.ttl is not None]
+        ttls = [family.ttl for family in self._all_families() if family.ips and family.ttl is not None]
         return min(ttls) if ttls else None
+
+    def _all_families(self):
+        """All FamilyStates whose TTL and hold count."""
+        return self._families.values()
 
     def _back_off(self):
         self._failures += 1

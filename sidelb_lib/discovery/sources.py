@@ -12,6 +12,7 @@ from .addresses import AddressBook
 from .named_server import NamedServer
 from .ring import Ring
 from .server_names import ServerNames
+from .srv import Srv
 from .static import Static
 
 
@@ -88,8 +89,12 @@ class Sources(object):
                                   **self._timing)
 
     def rings(self, ring_domains):
-        for name, port, options in ring_domains:
-            yield Ring(name, port, self._pool, self._names, self._book, self._log, options, **self._timing)
+        for ring in ring_domains:
+            name, port, options = ring
+            if ring.srv_protocol:
+                yield Srv(name, port, self._pool, self.resolver, self._names, self._book, self._log, options, **self._timing)
+            else:
+                yield Ring(name, port, self._pool, self._names, self._book, self._log, options, **self._timing)
 
 
 #: (attribute of the settings, the method of Sources that makes the sources of its value, are they one source or one for

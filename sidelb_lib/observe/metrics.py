@@ -264,7 +264,7 @@ def _prepared_ring(ring, members, now):
     for state, count in ring['lookups'].items():
         results[LOOKUP_RESULTS[state]] += count
     return dict(
-        ring, label='%s:%d' % (ring['name'], ring['port']), results=results,
+        ring, label=ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port']), results=results,
         last_success=None if ring['age'] is None else round(now - ring['age'], 3),
         members=sum(1 for member in members if member['state'] != 'departing' and
                     any(address['address'] in addresses for address in member['addresses'])))

@@ -135,10 +135,14 @@ def _rings(rings):
     lines = [_RING_ROW % ('RING', 'ADDRESSES', 'AGE', 'TTL', 'ERROR')]
     for ring in rings:
         lines.append(_RING_ROW % (
-            _cut('%s:%d' % (ring['name'], ring['port']), 50), len(ring['addresses']),
+            _cut(_name_of(ring), 50), len(ring['addresses']),
             '-' if ring['age'] is None else duration_text(ring['age']),
             '-' if ring['ttl'] is None else duration_text(ring['ttl']), ring['error'] or ''))
     return lines
+
+
+def _name_of(ring):
+    return ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
 
 
 def _cut(text, width):

@@ -1,0 +1,197 @@
+"""An SRV name: its records name the servers, their ports, and who gets how much. RFC 2782."""
+from __future__ import absolute_import, division, print_function
+
+from collections import namedtuple
+
+import gevent
+from gevent.pool import Pool as Workers
+
+from ..net.endpoints import Endpoint, endpoint_key, endpoint_text
+from ..pool.merging import Group, Options
+from ..resolver.answers import FOUND, empty
+from .domain import MAX_ADDRESSES, Domain
+from .family import FamilyState, state_of_lookup
+
+#: One server of an SRV name, as its records say.
+Target = namedtuple('Target', 'name port priority weight')
+
+MAX_TARGETS = 256
+_MAX_TIER = 9
+_AT_ONCE = 16                 # targets that are looked up at the same time
+_GATHERING = 0.1              # seconds between two looks at what has come in
+_NOT_AVAILABLE = 'the name says that this service is not available (target .)'
+
+
+def targets_of(values, port=None):
+    """([Target, ...], [record that is no use, ...]) of the texts of SRV records; `port` stands in for that of the records.
+
+    They are sorted by priority, then by name. One target and port that stands there twice has the better priority, and
+    with equal ones the sum of the weights.
+    """
+    found, useless = {}, []
+    for value in values:
+        priority, weight, its_port, name = value.split(' ', 3)
+        priority, weight, its_port = int(priority), int(weight), port or int(its_port)
+        if name == '.' or '\\' in name or not its_port:
+            useless.append(value)
+            continue
+        former = found.get((name, its_port))
+        if former and former.priority == priority:
+            weight += former.weight
+        if not former or priority <= former.priority:
+            found[name, its_port] = Target(name, its_port, priority, weight)
+    ordered = sorted(found.values(), key=lambda target: (target.priority, target.name, target.port))
+    return ordered[:MAX_TARGETS], useless
+
+
+def options_of(targets, written=None):
+    """{Target: merging.Options or None}. `written` are those of the name as a whole.
+
+    The lowest priority is the tier of the name (1 if none is written), the next one the tier behind it, and so on. Weights
+    count among those of one priority: they are scaled to a mean of 1 there. A weight of 0 beside others is a very small
+    chance, as RFC 2782 has it, and no sign of maintenance. What makes no difference is not said.
+    """
+    first, factor, limit = 1, 1, None
+    if written:
+        first, factor, limit = written.tier or 1, 1 if written.weight is None else written.weight, written.max
+    priorities = sorted(set(target.priority for target in targets))
+    options = {}
+    for number, priority in enumerate(priorities):
+        tier = min(first + number, _MAX_TIER)
+        of_tier = [target for target in targets if target.priority == priority]
+        for target, weight in zip(of_tier, scaled([target.weight for target in of_tier])):
+            weight = None if factor == 1 and len(set(one.weight for one in of_tier)) == 1 else factor * weight
+            mine = Options(weight, tier if tier > 1 or first > 1 else None, limit)
+            options[target] = mine if any(value is not None for value in mine) else None
+    return options
+
+
+def scaled(weights):
+    """The weights with a mean of 1: all equal when all are 0, else a thousandth of the largest in place of 0."""
+    largest = max(weights)
+    if not largest:
+        return [1.0] * len(weights)
+    weights = [weight or largest / 1000 for weight in weights]
+    mean = sum(weights) / len(weights)
+    return [weight / mean for weight in weights]
+
+
+class Srv(Domain):
+    """The servers that an SRV name lists: each target and port is one server, with all addresses of the target.
+
+    `port` is None, or the port of all servers whatever the records say. `resolver` is asked for the records, `book` for the
+    addresses of targets. `options` are those of the name as a whole. A target that the records do not have any more leaves
+    at once; an empty answer for the name itself is distrusted for `hold` seconds, as that for the addresses of a target.
+    """
+
+    kind = 'srv'
+
+    def __init__(self, name, port, pool, resolver, names, book, log, options=None, **timing):
+        Domain.__init__(self, name, port, pool, book, log, **timing)
+        self._families = {'SRV': FamilyState()}
+        self._resolver = resolver
+        self._names = names
+        self._options = options
+        self._targets = []
+        self._logged = set()         # records that were logged
+        self._hosts = {}             # (target's name, port) -> {'A': FamilyState, 'AAAA': FamilyState}
+        names.follow(self.source, (), [self.name])
+
+    def close(self):
+        self._names.forget(self.source)
+
+    def snapshot(self):
+        return dict(Domain.snapshot(self), targets=[
+            {'name': target.name, 'port': target.port, 'priority': target.priority, 'weight': target.weight,
+             'addresses': [endpoint_text(*endpoint) for endpoint in self._addresses_of(target)]}
+            for target in self._targets])
+
+    def look_up(self):
+        """One look-up: of the records, then of all targets. Returns the seconds until the next."""
+        srv = self._families['SRV']
+        for _, answer in self._resolver.records(self.query, ('SRV',)):
+            srv.take(_without_dot(answer), self._clock(), self._hold)
+            if answer.kind == FOUND:
+                self._answered = self._clock()
+        self._targets, useless = targets_of(srv.ips, self.port)
+        self._log_useless(useless)
+        former, self._hosts = self._hosts, {}
+        for target in self._targets:
+            key = target.name, target.port
+            self._hosts[key] = former.get(key) or {'A': FamilyState(), 'AAAA': FamilyState()}
+        if not self._is_new():                   # what is known of them counts at once
+            self._publish_changes()
+        self._look_up_targets()
+        self._publish_changes()
+        state, self._error = self._judge()
+        self._change_state(state)
+        return self._delay()
+
+    def _look_up_targets(self):
+        workers = Workers(_AT_ONCE)
+        all_done = gevent.spawn(lambda: workers.map(self._look_up_target, self._targets))
+        try:
+            while not all_done.ready():
+                all_done.join(_GATHERING)
+                if not all_done.ready() and self._is_new():      # clients wait: what has come in is better than nothing
+                    self._publish_changes()
+            all_done.get()
+        finally:
+            all_done.kill(block=False)
+            workers.kill(block=False)
+
+    def _is_new(self):
+        """Has the first look-up not ended yet?"""
+        return self.state == 'pending'
+
+    def _look_up_target(self, target):
+        families = self._hosts[target.name, target.port]
+        for rdtype, answer in self._book.answers(target.name + '.', target.port):
+            families[rdtype].take(answer, self._clock(), self._hold, self._obsolete)
+
+    def _addresses_of(self, target):
+        families = self._hosts[target.name, target.port].values()
+        return sorted(set(Endpoint(ip, target.port) for family in families for ip in family.ips), key=endpoint_key)
+
+    def _publish_changes(self):
+        options, groups, count = options_of(self._targets, self._options), [], 0
+        for target in self._targets:
+            endpoints = self._addresses_of(target)
+            count += len(endpoints)
+            if endpoints and count <= MAX_ADDRESSES:
+                groups.append(Group(target.name, endpoints, options[target]))
+        self._endpoint_set = frozenset(endpoint for group in groups for endpoint in group.endpoints)
+        self._endpoints = sorted(self._endpoint_set, key=endpoint_key)
+        self._pool.update(self.source, groups)
+
+    def _judge(self):
+        """(state, error text or None): of the name, and where that is fine of its targets."""
+        state, error = state_of_lookup(self._families)
+        if state != 'ok':
+            return state, error
+        judged = [(target, state_of_lookup(self._hosts[target.name, target.port])) for target in self._targets]
+        wrong = [(target, its) for target, its in judged if its[0] in ('partial', 'failing')]
+        if wrong:
+            target, (_, error) = wrong[0]
+            return 'partial', '%s: %s' % (target.name, error)
+        if not any(its[0] in ('ok', 'holding') for _, its in judged):
+            return 'empty', 'none of its %d targets has an address' % len(judged) if judged else 'no usable record'
+        return state, error
+
+    def _all_families(self):
+        return [family for families in [self._families] + list(self._hosts.values()) for family in families.values()]
+
+    def _log_useless(self, records):
+        for record in records:
+            if not record.endswith(' .') and record not in self._logged and len(self._logged) < MAX_TARGETS:
+                self._logged.add(record)
+                self._log.warning('srv_ignored', '{source}: the SRV record {record} is ignored: {reason}',
+                                  source=self.source, record=record,
+                                  reason='its port is 0' if record.split(' ')[2] == '0' else 'its target is no host name')
+
+
+def _without_dot(answer):
+    """The answer, or an empty one where the only target is the root: "decidedly not available", RFC 2782."""
+    if answer.kind == FOUND and all(value.endswith(' .') for value in answer.values):
+        return empty(_NOT_AVAILABLE, answer.names)
+    return answer

@@ -1,0 +1,267 @@
+"""SRV names: records to servers, tiers and weights; with name servers of the tests' own, knot and unbound."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+
+import gevent
+import pytest
+
+from sidelb_lib.compat import monotonic
+from sidelb_lib.config import settings
+from sidelb_lib.discovery.sources import Sources
+from sidelb_lib.discovery.srv import Target, options_of, scaled, targets_of
+from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.pool.merging import Options
+from sidelb_lib.pool.pool import Pool
+from tests.support import nameserver
+from tests.support.knot import Knot
+from tests.support.nameserver import name_server
+from tests.support.recording import RecordingLog
+from tests.support.unbound import Unbound, host_records
+from tests.support.waiting import wait_until
+
+NAME = '_postgres._tcp.db.example.com'
+
+
+# --- records to servers ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('weights, expected', [
+    ([0, 0, 0], [1, 1, 1]), ([10, 0, 30], [10, 0.03, 30]), ([1, 1, 2], [1, 1, 2]), ([65535, 1], [65535, 1]), ([5], [1]),
+    ([0], [1]), ([0, 7], [0.007, 7])])
+def test_weights_are_scaled_to_a_mean_of_one_and_zero_is_a_small_chance(weights, expected):
+    mean = sum(expected) / len(expected)
+    assert scaled(weights) == pytest.approx([weight / mean for weight in expected])
+
+
+def test_priorities_become_tiers_behind_that_of_the_name():
+    targets, _ = targets_of(['20 1 5432 c.x', '10 1 5432 a.x', '20 1 5432 b.x', '700 1 5432 d.x'])
+    assert [target.name for target in targets] == ['a.x', 'b.x', 'c.x', 'd.x']
+
+    def tiers(written):
+        return [options and options.tier for options in map(options_of(targets, written).get, targets)]
+    assert tiers(None) == [None, 2, 2, 3]
+    assert tiers(Options(None, 2, None)) == [2, 3, 3, 4]
+    assert tiers(Options(None, 8, None)) == [8, 9, 9, 9]
+
+
+def test_equal_weights_are_not_said():
+    targets, _ = targets_of(['0 50 1 a.x', '0 50 1 b.x'])
+    assert set(options_of(targets).values()) == set([None])
+
+
+def test_options_of_the_name_are_those_of_each_server():
+    targets, _ = targets_of(['0 1 1 a.x', '0 3 1 b.x'])
+    assert options_of(targets, Options(2, 3, 100)) == {
+        Target('a.x', 1, 0, 1): Options(1.0, 3, 100), Target('b.x', 1, 0, 3): Options(3.0, 3, 100)}
+
+
+def test_a_target_that_stands_there_twice_is_one_server():
+    targets, _ = targets_of(['10 5 5432 a.x', '20 7 5432 a.x', '10 6 5432 a.x', '10 1 5433 a.x'])
+    assert targets == [Target('a.x', 5432, 10, 11), Target('a.x', 5433, 10, 1)]
+
+
+def test_a_port_that_is_written_overrides_that_of_the_records():
+    assert targets_of(['10 5 389 a.x', '10 5 0 b.x'], 636) == ([Target('a.x', 636, 10, 5), Target('b.x', 636, 10, 5)], [])
+
+
+def test_what_is_no_server_is_left_out():
+    targets, useless = targets_of(['0 0 0 .', '1 1 0 a.x', '1 1 5432 b.x', '1 1 5432 a\\032b.x'])
+    assert targets == [Target('b.x', 5432, 1, 1)]
+    assert sorted(useless) == ['0 0 0 .', '1 1 0 a.x', '1 1 5432 a\\032b.x']
+
+
+def test_of_too_many_targets_the_preferred_ones_are_taken():
+    values = ['%d 1 5432 n%03d.x' % (1 if number % 2 else 0, number) for number in range(300)]
+    targets, _ = targets_of(values)
+    assert len(targets) == 256
+    assert [target.priority for target in targets].count(0) == 150
+
+
+# --- with a name server ----------------------------------------------------------------------------------------------
+
+class Service(object):
+    """A pool and its sources, as the service builds them."""
+
+    def __init__(self, address, ring_domains=NAME, **values):
+        self.log = RecordingLog()
+        values = dict(dict(listener='127.0.0.1:5432', refresh=1.0), **values)
+        self.settings = settings.defaults(resolver=(address,), ring_domains=ring_domains, **values)
+        self.pool = Pool(RoundRobin(lambda: 0.0), self.log, monotonic, self.settings)
+        self.source, = Sources(self.settings, self.pool, self.log, monotonic, lambda: 0.0, ('127.0.0.1', 5432), None,
+                               '/nonexistent').all()
+
+    @contextlib.contextmanager
+    def running(self):
+        loop = gevent.spawn(self.source.run)
+        try:
+            wait_until('the first look-up has ended', lambda: self.source.settled)
+            yield self
+        finally:
+            loop.kill()
+
+    def members(self):
+        return [(member.name, [str(address) for address in member.addresses]) for member in self.pool.members]
+
+    def options(self):
+        return dict((member.name, (member.weight, member.tier)) for member in self.pool.members)
+
+    def wait_for(self, members):
+        wait_until('the members %r' % (members,), lambda: self.members() == members)
+
+
+@pytest.fixture
+def server():
+    with name_server() as server:
+        server.zone.ttl = 1
+        server.zone.set_addresses('db1.example.com', ['10.9.0.1', '2001:db8::1'])
+        server.zone.set_addresses('db2.example.com', ['10.9.0.2'])
+        server.zone.set(NAME, 'SRV', ['10 30 5432 db1.example.com.', '10 10 5433 db2.example.com.'])
+        yield server
+
+
+DB1, DB2 = ('db1.example.com', ['10.9.0.1:5432', '[2001:db8::1]:5432']), ('db2.example.com', ['10.9.0.2:5433'])
+
+
+def test_each_target_is_one_server_with_all_its_addresses(server):
+    with Service(server.address).running() as service:
+        assert service.members() == [DB1, DB2]
+        assert service.options() == {'db1.example.com': (1.5, 1), 'db2.example.com': (0.5, 1)}
+        assert not server.pointer_count(), 'the records name the servers'
+        snapshot = service.source.snapshot()
+    assert (snapshot['kind'], snapshot['port'], snapshot['state'], snapshot['ttl']) == ('srv', None, 'ok', 1)
+    assert snapshot['targets'][0] == {'name': 'db1.example.com', 'port': 5432, 'priority': 10, 'weight': 30,
+                                      'addresses': ['10.9.0.1:5432', '[2001:db8::1]:5432']}
+
+
+def test_a_target_that_vanishes_leaves_at_once_and_a_new_weight_keeps_sessions(server):
+    with Service(server.address).running() as service:
+        lease = service.pool.take()
+        address = lease.address
+        server.zone.set(NAME, 'SRV', ['20 1 5432 db1.example.com.', '20 3 5433 db2.example.com.'])
+        wait_until('the weights', lambda: service.options() == {'db1.example.com': (0.5, 1), 'db2.example.com': (1.5, 1)})
+        assert address.active == 1 and address in service.pool.addresses()
+        server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'])
+        service.wait_for([DB2])
+
+
+def test_a_target_without_addresses_is_no_server_until_it_has_some(server):
+    server.zone.set(NAME, 'SRV', ['10 0 5432 db1.example.com.', '10 0 5432 db3.example.com.'])
+    with Service(server.address).running() as service:
+        assert service.members() == [DB1]
+        server.zone.set_addresses('db3.example.com', ['10.9.0.3'])
+        service.wait_for([DB1, ('db3.example.com', ['10.9.0.3:5432'])])
+
+
+def test_the_servers_outlive_failures_of_the_name_and_of_a_target(server):
+    with Service(server.address).running() as service:
+        server.misbehave(nameserver.rcode('SERVFAIL'), rdtype='SRV')
+        wait_until('it is noticed', lambda: service.source.state == 'failing')
+        assert service.members() == [DB1, DB2]
+        server.behave()
+        server.misbehave(nameserver.rcode('SERVFAIL'), 'db1.example.com')
+        service.source.refresh_now()
+        wait_until('it is noticed', lambda: service.source.state == 'partial')
+        assert service.members() == [DB1, DB2]
+        assert 'db1.example.com: ' in service.source.snapshot()['error']
+
+
+def test_a_name_that_is_empty_is_held_and_then_let_go(server):
+    with Service(server.address, dns_hold=2.0).running() as service:
+        server.zone.remove(NAME)
+        service.source.refresh_now()
+        wait_until('it is held', lambda: service.source.state == 'holding')
+        assert service.members() == [DB1, DB2]
+        service.wait_for([])
+        assert len(service.log.events('dns_let_go')) == 1
+
+
+def test_the_root_as_target_says_that_there_is_no_such_service(server):
+    server.zone.set(NAME, 'SRV', ['0 0 0 .'])
+    with Service(server.address).running() as service:
+        assert (service.source.state, service.members()) == ('empty', [])
+        assert 'not available' in service.source.snapshot()['error']
+        server.zone.set(NAME, 'SRV', ['0 0 0 .', '10 10 5433 db2.example.com.'])
+        service.wait_for([DB2])
+    assert not service.log.events('srv_ignored')
+
+
+def test_a_record_that_is_no_use_is_told_once(server):
+    server.zone.set(NAME, 'SRV', ['10 10 0 db1.example.com.', '10 10 5433 db2.example.com.'])
+    with Service(server.address).running() as service:
+        service.source.refresh_now()
+        wait_until('another look-up', lambda: server.count(NAME, 'SRV') > 1)
+        assert service.members() == [DB2]
+    assert service.log.events('srv_ignored') == [
+        'srv %s: the SRV record 10 10 0 db1.example.com is ignored: its port is 0' % NAME]
+
+
+def test_three_hundred_targets_come_by_tcp_and_the_first_are_used(server):
+    for number in range(300):
+        server.zone.set_addresses('n%03d.example.com' % number, ['10.9.%d.%d' % (1 + number // 200, number % 200)], ttl=60)
+    server.zone.set(NAME, 'SRV', ['10 1 5432 n%03d.example.com.' % number for number in range(300)], ttl=60)
+    with Service(server.address).running() as service:
+        assert len(service.members()) == 256
+        assert server.count(NAME, 'SRV', 'tcp') == 1
+        assert server.most_at_once <= 32           # 16 targets, A and AAAA
+
+
+def test_a_written_port_is_that_of_all_servers(server):
+    with Service(server.address, NAME + ':636').running() as service:
+        assert [address for _, addresses in service.members() for address in addresses] == [
+            '10.9.0.1:636', '[2001:db8::1]:636', '10.9.0.2:636']
+
+
+def test_our_own_listener_and_what_no_server_can_have_are_left_out(server):
+    server.zone.set_addresses('db1.example.com', ['127.0.0.1', '::ffff:127.0.0.1', '0.0.0.0', '10.9.0.1'])
+    with Service(server.address).running() as service:
+        assert service.members()[0] == ('db1.example.com', ['10.9.0.1:5432'])
+
+
+def test_the_first_targets_serve_while_another_one_is_waited_for(server):
+    gate = gevent.event.Event()
+    server.misbehave(nameserver.until(gate), 'db2.example.com')
+    service = Service(server.address)
+    loop = gevent.spawn(service.source.run)
+    try:
+        service.wait_for([DB1])
+        assert not service.source.settled
+        gate.set()
+        service.wait_for([DB1, DB2])
+    finally:
+        loop.kill()
+
+
+# --- with real name servers ------------------------------------------------------------------------------------------
+
+RECORDS = ['db1 A 10.9.0.1', 'db1 AAAA 2001:db8::1', 'db2 A 10.9.0.2', '_postgres._tcp 1 SRV 10 30 5432 db1',
+           '_postgres._tcp 1 SRV 20 0 5433 db2']
+
+
+def test_knot_is_understood():
+    with Knot('db.example.com', RECORDS) as knot:
+        with Service(knot.address).running() as service:
+            assert service.members() == [
+                ('db1.db.example.com', ['10.9.0.1:5432', '[2001:db8::1]:5432']), ('db2.db.example.com', ['10.9.0.2:5433'])]
+            assert service.options() == {'db1.db.example.com': (1, 1), 'db2.db.example.com': (1, 2)}
+            knot.set_records(RECORDS[:3] + ['_postgres._tcp 1 SRV 10 30 5432 db2'])
+            service.wait_for([('db2.db.example.com', ['10.9.0.2:5432'])])
+            knot.set_records(RECORDS[:3] + ['_postgres._tcp 1 SRV 0 0 0 .'])
+            wait_until('it is held', lambda: service.source.state == 'holding')
+
+
+def test_knot_answers_a_hundred_targets_by_tcp():
+    records = ['pod%d A 10.9.1.%d' % (number, number) for number in range(100)]
+    records += ['_postgres._tcp 1 SRV 0 1 5432 pod%d' % number for number in range(100)]
+    with Knot('db.example.com', records) as knot:
+        with Service(knot.address).running() as service:
+            assert len(service.members()) == 100
+
+
+def test_unbound_is_understood():
+    records = host_records('db1.example.com', ['10.9.0.1', '2001:db8::1']) + host_records('db2.example.com', ['10.9.0.2'])
+    records += ['%s. 1 IN SRV 10 30 5432 db1.example.com.' % NAME, '%s. 1 IN SRV 10 10 5433 db2.example.com.' % NAME]
+    with Unbound(records) as unbound:
+        with Service((unbound.ip, unbound.port)).running() as service:
+            assert service.members() == [DB1, DB2]
+            unbound.set_records(NAME, ['%s. 1 IN SRV 10 10 5433 db2.example.com.' % NAME])
+            service.wait_for([DB2])
