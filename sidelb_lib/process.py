@@ -285,10 +285,13 @@ class Process(object):
                 return False, '%s: %s' % (name, text)
         return True, '; '.join('%s: %s' % (name, text) for name, (_, text) in answers)
 
-    def snapshot(self):
+    def snapshot(self, with_history=False):
         """All that can be seen from outside, see `observe.snapshot`."""
         ready, readiness = self.readiness()
         now = self._clock()
+        services = OrderedDict((name, service.snapshot(with_history)) for name, service in self.services.items())
+        changes = [change for name in services for change in snapshot.of_changes(
+            now, name, self.services[name], services[name]['suffix'])]
         return snapshot.of_process({
             'version': __version__,
             'pid': os.getpid(),
@@ -298,4 +301,4 @@ class Process(object):
             'healthy': self.healthy(),
             'ready': ready,
             'readiness': readiness,
-        }, OrderedDict((name, service.snapshot()) for name, service in self.services.items()))
+        }, services, changes)

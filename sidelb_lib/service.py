@@ -20,6 +20,8 @@ from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
+from .observe.changes import Changes
+from .observe.timeline import STEP_SECONDS, Timeline
 from .policies.registry import policy_of
 from .pool.history import History
 from .pool.merging import Group
@@ -53,12 +55,14 @@ class Service(object):
         self.server = None
         self.sources = []
         self.history = History(clock)
+        self.changes = Changes(clock)
+        self.timeline = Timeline()
         self._budget = budget
         self._probe_places = probe_places
         self._clock = clock
         self._chance = chance
         self.pool = Pool(self._make_policy(settings), log, clock, settings, let_traffic_pass)
-        self.pool.observers.append(self.history.observe)
+        self.pool.observers += [self.history.observe, self.changes.observe]
         self._hosts = hosts
         self._resolv_conf = resolv_conf
         self._given = settings           # what `self.settings` are made of
@@ -86,6 +90,7 @@ class Service(object):
         self.server.start()
         self.state = 'running'
         self._loop('silence', self.server.watch_silence)
+        self._loop('timeline', self._keep_timeline)
         self._start_prober()
         self._loop('discovery', self._start_discovery)
         self._start_ticking()
@@ -242,6 +247,12 @@ class Service(object):
             if source.source not in [one.source for one in self.sources]:
                 self.pool.update(source.source, [])
 
+    def _keep_timeline(self):
+        while True:
+            counts = self.server.counts()
+            self.timeline.add(self._clock(), self.pool.members + self.pool.departing, counts['active'], counts['total'])
+            gevent.sleep(STEP_SECONDS)
+
     def _start_ticking(self):
         if self.settings.slow_start and self._ticker is None:
             self._ticker = self._loop('slow start', self._tick)
@@ -291,6 +302,6 @@ class Service(object):
             return False, 'not ready: max_connections=%d reached' % self.server.max_connections
         return True, 'ready: %d of %d servers up%s' % (up, known, ', %d unchecked' % unchecked if unchecked else '')
 
-    def snapshot(self):
+    def snapshot(self, with_history=False):
         """All that can be seen of it from outside, see `observe.snapshot`."""
-        return snapshot.of_service(self, self._clock())
+        return snapshot.of_service(self, self._clock(), with_history)

@@ -8,7 +8,7 @@ import gevent
 from ..compat import monotonic
 from ..net.accepting import PausesAccepting
 
-MAX_CLIENTS = 32                 # at once; one more takes a place, or waits in the kernel's queue
+MAX_CLIENTS = 128                # at once; one more takes a place, or waits in the kernel's queue
 FAIR_SECONDS = 0.5               # a client that has asked keeps its place at least so long
 
 

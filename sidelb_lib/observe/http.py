@@ -63,7 +63,8 @@ class Refused(Exception):
 class Application(object):
     """The WSGI application.
 
-    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot()` the service's snapshot. `versions`
+    `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot(with_history)` the
+    snapshot. `versions`
     is what `sidelb_build_info` shows, `clock` the wall clock, `host_name` a name of this host under which it may be
     asked.
     """
@@ -108,7 +109,7 @@ class Application(object):
         answer_path = self._paths.get(environ['PATH_INFO'])
         if answer_path is None:
             return text_answer('404 Not Found', 'there is only ' + ' '.join(sorted(self._paths)))
-        return answer_path()
+        return answer_path(environ) if answer_path == self._answer_status else answer_path()
 
     def _verdict(self, ok, reason):
         return text_answer('200 OK' if ok else '503 Service Unavailable', reason)
@@ -117,16 +118,17 @@ class Application(object):
         return Answer('200 OK', 'text/html; charset=utf-8', self._html,
                       (('Content-Security-Policy', self._page_policy),))
 
-    def _answer_status(self):
+    def _answer_status(self, environ):
+        with_history = 'history=1' in environ.get('QUERY_STRING', '').split('&')
         with self._turn:
-            body = status.to_json(self._snapshot(), let_traffic_pass)
+            body = status.to_json(self._snapshot(with_history), let_traffic_pass)
         return Answer('200 OK', 'application/json', body.encode('utf-8'), ())
 
     def _answer_metrics(self):
         if not self._has_metrics:
             return text_answer('501 Not Implemented', 'metrics need prometheus_client: ' + metrics.INSTALL)
         with self._turn:
-            body = metrics.exposition(self._snapshot(), self._clock(), self._versions, let_traffic_pass)
+            body = metrics.exposition(self._snapshot(False), self._clock(), self._versions, let_traffic_pass)
         return Answer('200 OK', metrics.CONTENT_TYPE, body, ())
 
 

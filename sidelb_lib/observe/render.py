@@ -11,24 +11,22 @@ def to_json(snapshot, pause=None):
     """The snapshot as one line of JSON. `pause()` is called now and then: a thousand members take a while."""
     parts = {}
     for key, value in snapshot.items():
-        if key == 'members':
-            parts[key] = '[%s]' % ', '.join(_members_json(value, pause))
-        elif key == 'services':
-            parts[key] = _object(dict((name, to_json(service, pause)) for name, service in value.items()))
+        if key == 'services' and isinstance(value, dict):
+            parts[key] = _joined(dict((name, to_json(service, pause)) for name, service in value.items()))
+        elif key == 'members':
+            members = []
+            for member in value:
+                members.append(json.dumps(member, sort_keys=True))
+                if pause and len(members) % MEMBERS_AT_ONCE == 0:
+                    pause()
+            parts[key] = '[%s]' % ', '.join(members)
         else:
             parts[key] = json.dumps(value, sort_keys=True)
-    return _object(parts)
+    return _joined(parts)
 
 
-def _object(parts):
+def _joined(parts):
     return '{%s}' % ', '.join('%s: %s' % (json.dumps(key), parts[key]) for key in sorted(parts))
-
-
-def _members_json(members, pause):
-    for number, member in enumerate(members, 1):
-        yield json.dumps(member, sort_keys=True)
-        if pause and number % MEMBERS_AT_ONCE == 0:
-            pause()
 
 
 def to_table(snapshot):

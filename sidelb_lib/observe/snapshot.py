@@ -7,7 +7,10 @@ from __future__ import absolute_import, division, print_function
 
 import time
 
+from . import said
+from .changes import WORDS
 from .logs import timestamp
+from .timeline import POINTS, STEP_SECONDS
 from ..compat import let_traffic_pass
 
 MEMBERS_AT_ONCE = 16             # between two pauses
@@ -15,8 +18,12 @@ MEMBERS_AT_ONCE = 16             # between two pauses
 DEFAULT_SERVICE = 'default'      # the name of the service of a process that was started without a file of services
 
 
-def of_process(facts, services):
-    """The whole: `facts` is what there is to know of the process, `services` name -> what `of_service` made.
+MAX_CHANGES = 20
+
+
+def of_process(facts, services, changes=()):
+    """The whole: `facts` is what there is to know of the process, `services` name -> what `of_service` made, `changes` what
+    `of_change` made of all of them.
 
     A process with one service has that service's keys at its top level, too, as before there were several.
     """
@@ -24,13 +31,18 @@ def of_process(facts, services):
     if len(services) == 1:
         for service in services.values():
             whole.update((key, value) for key, value in service.items() if key not in facts)
+    whole['time'] = timestamp(time.time())
+    whole['verdict'] = said.overall(services)
+    whole['changes'] = sorted(changes, key=lambda change: change['time'], reverse=True)[:MAX_CHANGES]
+    whole['history'] = {'points': POINTS, 'step': int(STEP_SECONDS)}
     return whole
 
 
-def of_service(service, now):
-    """One service. `now` is its clock's time."""
+def of_service(service, now, with_history=False):
+    """One service. `now` is its clock's time; with history every server has its last 15 minutes."""
     ready, readiness = service.readiness()
     wall = WallClock(now)
+    counts = service.server.counts()
     taken = {
         'state': service.state,
         'healthy': service.healthy(),
@@ -39,41 +51,58 @@ def of_service(service, now):
         'listener': service.listener,
         'mode': service.settings.mode,
         'proto': service.settings.proto,
-        'connections': service.server.counts(),
+        'check': str(service.settings.check),
         'tier': service.pool.tier,
         'two_primaries': service.pool.disputes,
+        'connections': dict(counts, new_per_second=service.timeline.whole.new_per_second(now, counts['total'])),
         'members': [],
-        'rings': [source.snapshot() for source in service.sources if source.kind != 'static'],
+        'rings': [of_ring(source.snapshot()) for source in service.sources if source.kind != 'static'],
         'events': [of_event(wall, *event) for event in service.history.events()],
     }
+    if with_history:
+        taken['history'] = service.timeline.whole.snapshot()
     members = service.pool.members + service.pool.departing
     carried = bytes_carried(members, service.server.bytes_in_flight())
     for position, member in enumerate(members):
         if position % MEMBERS_AT_ONCE == MEMBERS_AT_ONCE - 1:
             let_traffic_pass()
-        taken['members'].append(of_member(wall, member, carried))
+        taken['members'].append(of_member(wall, member, carried, service.timeline.of(member.name), with_history))
+    taken['suffix'] = said.common_suffix([member['name'] for member in taken['members']])
+    taken['port'] = said.common_port(taken['members'])
+    taken['verdict'] = said.verdict(taken)
     return taken
 
 
-def of_member(wall, member, carried):
+def of_member(wall, member, carried, track, with_history):
     addresses = [of_address(wall, address, carried) for address in member.addresses if address in carried]
-    return {
+    total = sum(address['total'] for address in addresses)
+    taken = {
         'name': member.name,
         'state': member.state,
+        'since': min([address['state_seconds'] for address in addresses if address['state'] == member.state] or
+                     [address['state_seconds'] for address in addresses] or [0]),
+        'role': next((address.role for address in member.addresses if address.role), None),
         'weight': round(member.weight, 3),
         'tier': member.tier,
         'max': member.limit,
         'active': member.active,
-        'total': sum(address['total'] for address in addresses),
+        'new_per_second': track.new_per_second(wall.now, total),
+        'total': total,
         'failed': sum(address['failed'] for address in addresses),
         'bytes_sent': sum(address['bytes_sent'] for address in addresses),
         'bytes_received': sum(address['bytes_received'] for address in addresses),
         'addresses': addresses,
     }
+    taken['note'] = said.note(taken)
+    if with_history:
+        taken['history'] = track.snapshot()
+    return taken
 
 
 def of_address(wall, address, carried):
     sent, received = carried[address]
+    probes = address.probes
+    last_check_failed = probes.is_down != bool(probes.streak)
     return {
         'address': str(address),
         'state': address.state,
@@ -81,9 +110,10 @@ def of_address(wall, address, carried):
         'state_seconds': wall.age(address.since),
         'changes': address.changes,
         'last_probe': wall.text(address.last_probe),
-        'probe_seconds': address.probe_seconds,
+        'probe_seconds': None if last_check_failed else address.probe_seconds,
         'last_error': address.last_error,
         'last_error_time': wall.text(address.last_error_at),
+        'last_error_seconds': wall.age(address.last_error_at),
         'role': address.role,
         'active': address.active,
         'total': address.total,
@@ -94,8 +124,18 @@ def of_address(wall, address, carried):
     }
 
 
+def of_ring(ring):
+    return dict(ring, count=len(ring['addresses']))
+
+
 def of_event(wall, when, event, member, address, error):
     return {'time': wall.text(when), 'event': event, 'member': member, 'address': address, 'error': error}
+
+
+def of_changes(now, name, service, suffix):
+    wall = WallClock(now)
+    return [{'time': wall.text(change.when), 'service': name, 'event': change.event, 'word': WORDS[change.event][0],
+             'level': WORDS[change.event][1], 'text': change.text(suffix)} for change in service.changes.entries()]
 
 
 def bytes_carried(members, in_flight):
@@ -116,7 +156,7 @@ class WallClock(object):
     """Moments of a steady clock, which says `now`, as people read them."""
 
     def __init__(self, now, wall_now=None):
-        self._now = now
+        self.now = now
         self._offset = (time.time() if wall_now is None else wall_now) - now
 
     def text(self, moment):
@@ -125,4 +165,4 @@ class WallClock(object):
 
     def age(self, moment):
         """Seconds since then; None for None."""
-        return None if moment is None else round(self._now - moment, 3)
+        return None if moment is None else round(self.now - moment, 3)

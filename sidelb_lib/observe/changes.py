@@ -1,0 +1,69 @@
+"""What has changed lately, gathered when it happens: a hundred servers that go down at once are one entry."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+from .said import natural
+
+MAX_ENTRIES = 50
+MAX_NAMES = 3                    # that an entry keeps; more are counted
+TOGETHER_SECONDS = 5.0           # equal changes within it are one
+
+#: What a pool's observers hear -> the word for people, and how bad it is.
+WORDS = {'down': ('down', 'bad'), 'up': ('up', 'good'), 'added': ('new', ''), 'removed': ('left', 'idle'),
+         'role': ('role', 'idle')}
+
+
+class Change(object):
+    """One entry: an event of one or more servers, and what it is about."""
+
+    __slots__ = ('began', 'when', 'event', 'about', 'names', 'count')
+
+    def __init__(self, when, event, about):
+        self.began = self.when = when
+        self.event = event
+        self.about = about
+        self.names = []
+        self.count = 0
+
+    def text(self, suffix=''):
+        names = [name[:-len(suffix)] if suffix and name.endswith(suffix) else name for name in self.names]
+        names.sort(key=natural)
+        more = self.count - len(names)
+        return ', '.join(names) + (' and %d more' % more if more else '') + (': %s' % self.about if self.about else '')
+
+
+class Changes(object):
+    """The last MAX_ENTRIES changes of a pool. `observe` is one of its observers, `clock` its clock."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._entries = collections.deque(maxlen=MAX_ENTRIES)
+        self._seen = set()               # the names in the last entry
+
+    def observe(self, event, subject):
+        if event not in WORDS:
+            return
+        about = subject.last_error if event == 'down' else subject.role if event == 'role' else None
+        name = subject.member.name
+        if event == 'down' and subject.member.up and name != str(subject):
+            name = '%s %s' % (name, subject)
+        self.remember(event, name, about)
+
+    def remember(self, event, name, about=None):
+        now = self._clock()
+        last = self._entries[-1] if self._entries else None
+        if last is None or (last.event, last.about) != (event, about) or now - last.began > TOGETHER_SECONDS:
+            last = Change(now, event, about)
+            self._entries.append(last)
+            self._seen = set()
+        last.when = now
+        if name not in self._seen:
+            self._seen.add(name)
+            last.count += 1
+            if len(last.names) < MAX_NAMES:
+                last.names.append(name)
+
+    def entries(self):
+        """The newest first."""
+        return list(reversed(self._entries))

@@ -1,0 +1,126 @@
+"""What is said of a status: a verdict, a note a server. Terminal, page and readiness repeat it. Pure."""
+from __future__ import absolute_import, division, print_function
+
+import re
+
+#: The order in which servers are shown: what needs somebody first.
+RANKS = {'down': 0, 'partly up': 1, 'unchecked': 2, 'departing': 3, 'draining': 4, 'up': 5, 'standby': 6}
+LEVELS = {'down': 'bad', 'partly up': 'warn', 'unchecked': 'warn', 'departing': 'idle', 'draining': 'idle', 'up': 'good',
+          'standby': 'idle'}
+WORST_FIRST = ('bad', 'warn', 'good')
+ROLES = ('primary', 'replica', 'prefer-replica')
+
+
+def state_of(member):
+    """The state of a member, which may be `partly up` as well."""
+    partly = member['state'] == 'up' and any(address['state'] == 'down' for address in member['addresses'])
+    return 'partly up' if partly else member['state']
+
+
+def verdict(service):
+    """{'level', 'text'} of a service. *bad*: nobody can be served; *warn*: something is wrong; *good*: else. What people
+    have done on purpose (draining) and a standby are told, and are no warning."""
+    states = {}
+    for member in service['members']:
+        states[state_of(member)] = states.get(state_of(member), 0) + 1
+    known = sum(states.values()) - states.get('departing', 0)
+    up = states.get('up', 0) + states.get('partly up', 0)
+    level = 'bad' if not up and not states.get('unchecked') else 'warn' if (
+        not up or states.get('down') or states.get('partly up')) else 'good'
+    text, tells_all = _head(service, states, known, up)
+    parts = [text] + ['%d %s' % (states[state], 'partly' if state == 'partly up' else state)
+                      for state in sorted(states, key=RANKS.get) if state != 'up' and not tells_all]
+    if wants_primary(service) and up > 1:
+        level = 'bad'
+    wrong = []
+    waiting = service['connections'].get('waiting')
+    if waiting:
+        wrong.append(plural(waiting, 'client') + ' waiting')
+    wrong += ['DNS ' + ring['state'] for ring in service['rings'] if ring['state'] not in ('ok', 'pending')][:1]
+    if service['state'] in ('draining', 'stopped'):
+        wrong.append('stopping')
+    return {'level': 'warn' if wrong and level == 'good' else level, 'text': ', '.join(parts + wrong)}
+
+
+def _head(service, states, known, up):
+    """(how many are up, in words, and whether that tells of all)."""
+    if not known:
+        return 'no server is known', False
+    if wants_primary(service):
+        primaries = [short(member['name']) for member in service['members'] if member['state'] == 'up']
+        if up > 1:
+            return '%d primaries: %s' % (up, ', '.join(primaries)), False
+        if up or not states.get('unchecked'):
+            return '%s is primary' % primaries[0] if up else 'no primary', False
+    if not up and states.get('unchecked'):
+        return '%d not checked yet' % states['unchecked'], states['unchecked'] == known
+    if not up:
+        return 'none of %d is up' % known if known > 1 else 'the only server is not up', states.get('down') == known
+    if up < known:
+        return '%d of %d up' % (up, known), False
+    return 'all %d up' % known if known > 1 else 'the only server is up', False
+
+
+def wants_primary(service):
+    return service['check'].endswith('/primary')
+
+
+def overall(services):
+    """The verdict of a process: the worst services are named."""
+    said = sorted((WORST_FIRST.index(one['verdict']['level']), name, one['verdict']['text'])
+                  for name, one in services.items())
+    if len(said) == 1:
+        return {'level': WORST_FIRST[said[0][0]], 'text': said[0][2]}
+    wrong = ['%s: %s' % (name, text) for level, name, text in said if WORST_FIRST[level] != 'good']
+    text = '; '.join(wrong[:2]) or 'all %d services are fine' % len(said)
+    if len(wrong) > 2:
+        text += ' and %d more' % (len(wrong) - 2)
+    return {'level': WORST_FIRST[said[0][0]] if said else 'bad', 'text': text}
+
+
+def note(member):
+    """Why a server is not simply up, in a few words; '' where it is."""
+    state = state_of(member)
+    if state in ('up', 'standby'):
+        return ''
+    if state == 'departing':
+        return 'left DNS, sessions go on'
+    if state == 'unchecked':
+        return 'first check is under way'
+    if state == 'draining':
+        return 'takes no new sessions'
+    bad = [address for address in member['addresses'] if address['state'] == 'down' and address['last_error']]
+    if not bad:
+        return ''
+    error = bad[0]['last_error']
+    return error if len(bad) == len(member['addresses']) else '%s %s' % (bad[0]['address'].rpartition(':')[0], error)
+
+
+def common_suffix(names):
+    """What all names end in, from a dot on: `.db.example.com`. '' for one name, and for addresses."""
+    if len(names) < 2 or '.' not in names[0]:
+        return ''
+    end = names[0][names[0].index('.'):]
+    for name in names:
+        while end and (not name.endswith(end) or name == end):
+            end = end[end.index('.', 1):] if '.' in end[1:] else ''
+    return end if re.search('[a-z]', end) and ':' not in end else ''
+
+
+def common_port(members):
+    """The port of all addresses, None where they differ."""
+    ports = set(address['address'].rpartition(':')[2] for member in members for address in member['addresses'])
+    return int(ports.pop()) if len(ports) == 1 else None
+
+
+def plural(number, word):
+    return '%d %s%s' % (number, word, '' if number == 1 else 'es' if word.endswith('s') else 's')
+
+
+def natural(text):
+    """A key to sort by in which numbers are numbers: node-2 before node-10."""
+    return [(1, int(part), '') if part.isdigit() else (0, 0, part) for part in re.split(r'(\d+)', text)]
+
+
+def short(name):
+    return name if re.match(r'[\d\[]', name) else name.partition('.')[0]
