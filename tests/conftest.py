@@ -6,6 +6,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os               # noqa: E402 - the patching comes first
+import sys              # noqa: E402
 
 import pytest           # noqa: E402
 from gevent import get_hub      # noqa: E402
@@ -14,6 +15,11 @@ from .support.hub_guard import HubGuard     # noqa: E402
 from .support.watchdog import Watchdog      # noqa: E402
 
 TEST_SECONDS = 60       # one test with its fixtures; the slowest takes about a tenth of it on an idle machine
+
+# Left out of the fast tests, as is what is marked `slow`: real programs, databases and browsers, and long models.
+SLOW = ('tests/program/', 'tests/demo/', 'tests/doctor/', 'tests/checks/test_tcp.py', 'tests/observe/test_page.py',
+        'tests/observe/test_http.py', 'tests/tcp/test_ending.py', 'tests/tcp/test_long_sessions.py',
+        'tests/tcp/test_relay_model.py', 'tests/tcp/test_queue.py', 'tests/discovery/test_need.py')
 
 
 def pytest_configure(config):
@@ -30,6 +36,18 @@ def keep_hub_waiting():
     a timer runs gevent does not take that for a wait without an end."""
     timer = get_hub().loop.timer(0.05, 0.05)
     timer.start(lambda: None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Marks what is in SLOW. Tests marked `once` are left out on other Pythons than SIDELB_TEST_ONCE=X.Y."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker('slow')
+    wanted = os.environ.get('SIDELB_TEST_ONCE')
+    if wanted and wanted != '%d.%d' % sys.version_info[:2]:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker('once')])
+        items[:] = [item for item in items if not item.get_closest_marker('once')]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

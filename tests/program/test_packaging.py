@@ -2,12 +2,16 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import glob
 import io
 import json
 import os
 import re
 import signal
 import socket
+import sys
+import tarfile
+import zipfile
 
 import pytest
 
@@ -17,8 +21,8 @@ from sidelb_lib.config.settings import parse
 
 from ..support.clients import connect, read_all
 from ..support.processes import Process, run
-from ..support.program import COMMAND, NO_RESOLVER, PROJECT, Sidelb, clean_environ, install_program
-from ..support.requirements import find_program, need, need_program
+from ..support.program import COMMAND, NO_RESOLVER, PROJECT, Sidelb, clean_environ, copy_project, install_program
+from ..support.requirements import find_program, need, need_module, need_program
 from ..support.servers import Server
 from ..support.waiting import wait_until
 
@@ -54,6 +58,57 @@ def seconds_to_drain():
 def path_with_sidelb(tmpdir):
     """A PATH on which `sidelb` is this program."""
     return install_program(str(tmpdir.mkdir('bin')))
+
+
+# --- what is built -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def built(tmpdir_factory):
+    """The directory with our sdist and our wheel."""
+    need_module('setuptools')
+    need_module('wheel')
+    tree = str(tmpdir_factory.mktemp('built'))
+    copy_project(tree)
+    for command in ('sdist', 'bdist_wheel'):
+        finished = run([sys.executable, 'setup.py', '-q', command], cwd=tree, timeout=50)
+        assert finished.returncode == 0, finished
+    return os.path.join(tree, 'dist')
+
+
+def test_the_wheel_is_for_every_python_and_holds_the_library(built):
+    wheel, = glob.glob(os.path.join(built, '*.whl'))
+    assert wheel.endswith('-py2.py3-none-any.whl')
+    with contextlib.closing(zipfile.ZipFile(wheel)) as archive:
+        names = set(name for name in archive.namelist() if '.dist-info/' not in name)
+    library = set(os.path.relpath(os.path.join(directory, name), PROJECT)
+                  for directory, _, files in os.walk(os.path.join(PROJECT, 'sidelb_lib')) for name in files)
+    assert names == set(['sidelb.py']) | set(name for name in library if name.endswith(('.py', '.html')))
+    assert 'sidelb_lib/observe/page.html' in names
+
+
+def test_the_sdist_holds_what_a_distributor_tests_and_reads(built):
+    sdist, = glob.glob(os.path.join(built, '*.tar.gz'))
+    with contextlib.closing(tarfile.open(sdist)) as archive:
+        names = set(name.partition('/')[2] for name in archive.getnames())
+    assert set(['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'ARCHITECTURE.md', 'LICENSE', 'tox.ini', 'pyproject.toml',
+                'tests/conftest.py', 'tests/support/servers.py', 'docs/dns.md', 'bench/__main__.py', '.ci/run',
+                'packaging/docker/Dockerfile', 'tools/release', 'sidelb_lib/observe/page.html']) <= names
+    assert not [name for name in names if name.endswith('.pyc')]
+
+
+def test_an_old_setuptools_is_refused_in_one_line(tmpdir):
+    tmpdir.join('setuptools.py').write('__version__ = "28.8.0"\n')
+    finished = run([sys.executable, 'setup.py', 'install'], cwd=PROJECT, environ=dict(os.environ, PYTHONPATH=str(tmpdir)))
+    assert finished.returncode == 1
+    assert re.match('SideLB needs setuptools 31 or newer[^\n]* 28.8.0: pip install --upgrade[^\n]*\n$', finished.output)
+
+
+def test_what_is_checked_before_a_commit_is_what_lint_checks():
+    def lines(name, pattern):
+        with io.open(os.path.join(PROJECT, name), encoding='utf-8') as stream:
+            return re.findall(pattern, stream.read(), re.MULTILINE)
+    section, = lines('tox.ini', r'^\[testenv:lint\]\n((?:.+\n)+)')
+    assert lines('.pre-commit-config.yaml', '^ +entry: (.*)$') == re.findall('^commands = (.*)$', section, re.MULTILINE)
 
 
 # --- sd_notify -------------------------------------------------------------------------------------------------------

@@ -35,6 +35,18 @@ def install_program(directory):
     return '%s:%s' % (directory, os.environ['PATH'])
 
 
+def copy_project(directory):
+    """Copy what a contributor has of this project, without what was built or installed, into `directory`, which exists."""
+    left_out = shutil.ignore_patterns('.git', '.tox', '.venv', '.eggs', '*.egg-info', 'build', 'dist', '__pycache__',
+                                      '.pytest_cache', '*.py[cod]')
+    for name in set(os.listdir(PROJECT)) - left_out(PROJECT, os.listdir(PROJECT)):
+        source, target = os.path.join(PROJECT, name), os.path.join(directory, name)
+        if os.path.isdir(source):
+            shutil.copytree(source, target, ignore=left_out)
+        else:
+            shutil.copy(source, target)
+
+
 def clean_environ(additions=None):
     """Our environment without what would configure SideLB or gevent, plus `additions`; None removes one."""
     environ = dict((name, value) for name, value in os.environ.items()

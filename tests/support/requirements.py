@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import glob
+import importlib
 import os
 import subprocess
 
@@ -24,6 +25,14 @@ def need_program(name, package, patterns=()):
     path = find_program(name, patterns)
     need('%s is not installed (Debian: apt install %s)' % (name, package), path)
     return path
+
+
+def need_module(name):
+    """The module `name` of a package of PyPI with the same name can be imported."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        need('%s is not installed (pip install %s)' % (name, name), False)
 
 
 def need_namespaces():
