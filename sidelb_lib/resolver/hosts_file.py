@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from collections import OrderedDict
 
 from ..net.endpoints import canonical_ip
-from .small_file import lines_of, read_small_file, words_of
+from .small_file import SPACES, lines_of, read_small_file, words_of
 
 MAX_BYTES = 1 << 20
 
@@ -25,7 +25,7 @@ def addresses_in_hosts(text, name):
         return []
     ips = OrderedDict()
     for line in lines_of(text):
-        words = words_of(line.split('#')[0])
+        words = words_of(line.split('#')[0], SPACES)
         if name in (word.rstrip('.').lower() for word in words[1:] if word):
             ip = canonical_ip(words[0] or '')
             if ip:

@@ -5,7 +5,7 @@ import os
 from collections import namedtuple
 
 from ..net.endpoints import canonical_ip
-from .small_file import lines_of, read_small_file, words_of
+from .small_file import BLANKS, lines_of, read_small_file, words_of
 
 #: The number that an option of resolv.conf has at most, as in libc.
 _LARGEST = {'ndots': 15, 'timeout': 30, 'attempts': 5}
@@ -61,21 +61,26 @@ def parse_resolv_conf(text, port=53, environ=()):
     before the file. As in libc, keywords stand at the beginning of a line, and wrong lines are ignored."""
     servers, search, options = [], [], {}
     for line in lines_of(text):
-        words = words_of(line.split('#')[0].split(';')[0])
+        words = words_of(line.split('#')[0].split(';')[0], BLANKS)
         if len(words) > 1 and line.startswith(words[0] or ' '):
             if words[0] == 'nameserver' and words[1] and canonical_ip(words[1].split('%')[0]):
                 servers.append((words[1], port))
             elif words[0] in ('search', 'domain'):
-                search = [word for word in words[1:] if word]
+                search = _domains(words[1:2 if words[0] == 'domain' else None])
             elif words[0] == 'options':
                 options.update(_options(words[1:]))
     if 'LOCALDOMAIN' in environ:
-        search = [word for word in words_of(environ['LOCALDOMAIN']) if word]
-    options.update(_options(words_of(environ['RES_OPTIONS']) if 'RES_OPTIONS' in environ else ()))
+        search = _domains(words_of(environ['LOCALDOMAIN'], BLANKS))
+    options.update(_options(words_of(environ['RES_OPTIONS'], BLANKS) if 'RES_OPTIONS' in environ else ()))
     note = None
     if not servers:
         servers, note = [('127.0.0.1', port)], 'resolv.conf names no server'
     return Configuration(servers[:_MAX_SERVERS], search[:_MAX_SEARCHED], note, options)
+
+
+def _domains(words):
+    """Those of the words that can be domains: a name that can't be asked for would look like one that nobody answers for."""
+    return [word for word in words if word and all(0 < len(label) < 64 for label in word.strip('.').split('.'))]
 
 
 def _options(words):

@@ -8,7 +8,12 @@ import stat
 
 #: What separates words in a line, as isspace(3) of libc has it. Python's own `split` takes 0x85 and 0xa0 as well, which
 #: stand inside letters of UTF-8 comments, and makes an entry of what follows.
-_BLANKS = re.compile('[ \t\r\v\f]+')
+SPACES = re.compile('[ \t\r\v\f]+')
+
+#: In resolv.conf libc takes blanks alone. The carriage return at the end of a line is our own kindness.
+BLANKS = re.compile('\r$|[ \t]+')
+
+_PLAIN = re.compile('[!-~]+\\Z')
 
 
 def read_small_file(path, limit):
@@ -36,17 +41,10 @@ def read_small_file(path, limit):
 
 
 def lines_of(text):
-    """The lines of a text: they end at a line feed and nowhere else, as for libc."""
-    return text.split('\n')
+    """The lines of a text: they end at a line feed and nowhere else, as for libc, which reads none beyond a zero byte."""
+    return [line.partition('\0')[0] for line in text.split('\n')]
 
 
-def words_of(line):
-    """The words of a line, as str. One that is not ASCII is None: nothing that we look for is written so."""
-    words = []
-    for word in _BLANKS.split(line):
-        if word:
-            try:
-                words.append(str(word.encode('ascii').decode('ascii')))
-            except UnicodeError:
-                words.append(None)
-    return words
+def words_of(line, separators):
+    """The words of a line, as str. One that is not printable ASCII is None: nothing that we look for is written so."""
+    return [str(word) if _PLAIN.match(word) else None for word in separators.split(line) if word]
