@@ -45,7 +45,7 @@ Options:
   --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
   --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
   --json              Print the status as one JSON object a line.
-  --watch             Print the status again every second.
+  --watch             Show the status on the terminal and keep it up to date; q ends it.
   --strict            Let the doctor's exit code be 1 for a note as well.
   --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
   --wait              Drain: return when the sessions have ended, or with exit code 1 in time.
@@ -131,8 +131,10 @@ def run(arguments):
         return serve(chosen['<setting>'], chosen['--config'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
     if chosen['status']:
+        if chosen['--watch'] and not chosen['--json'] and not sys.stdout.isatty():
+            raise UsageError('--watch needs a terminal; use sidelb status in a loop, or --json')
         paths = chosen['--socket'] or status_sockets(only_own=False)
-        return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout)
+        return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout, os.environ)
     healthy, reason = status_client.health_check((chosen['--socket'] or status_sockets(only_own=True))[0])
     return say('Healthy') if healthy else fail([reason], 1)
 

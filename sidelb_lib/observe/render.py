@@ -1,9 +1,10 @@
-"""Renders a snapshot of the service (a plain dict, see `service.Service.snapshot`) for people and programs. Pure."""
+"""A snapshot (see `observe.snapshot`) as JSON, and the sums of several. Pure."""
 from __future__ import absolute_import, division, print_function
 
 import json
 
-WIDTH = 100
+from . import said
+
 MEMBERS_AT_ONCE = 16         # between two pauses
 
 
@@ -29,17 +30,6 @@ def _joined(parts):
     return '{%s}' % ', '.join('%s: %s' % (json.dumps(key), parts[key]) for key in sorted(parts))
 
 
-def to_table(snapshot):
-    """The snapshot for a terminal of WIDTH columns, without a final line break; of several services one block each."""
-    if 'members' not in snapshot:
-        return '\n\n'.join('Service %s: %s' % (name, to_table(dict(snapshot, **service)))
-                           for name, service in sorted(snapshot['services'].items()))
-    lines = _head(snapshot) + [''] + _members(snapshot['members'])
-    if snapshot['rings']:
-        lines += [''] + _rings(snapshot['rings'])
-    return '\n'.join(line[:WIDTH].rstrip() for line in lines)
-
-
 def totals(snapshots):
     """For each listener that several of the snapshots have, their sum."""
     groups = {}
@@ -49,24 +39,31 @@ def totals(snapshots):
 
 
 def summed(snapshots):
-    """What several instances carry together, as a snapshot that `to_table` renders. Addresses and rings are left out."""
+    """What several instances carry together, as a service of a snapshot. Addresses and rings are left out."""
     first = snapshots[0]
     members = {}
     for snapshot in snapshots:
         for member in snapshot['members']:
             members.setdefault(member['name'], []).append(member)
-    return {
+    total = {
         'instances': len(snapshots),
+        'state': first['state'],
+        'check': first['check'],
+        'mode': first['mode'],
         'listener': first['listener'],
         'proto': first['proto'],
         'healthy': all(snapshot['healthy'] for snapshot in snapshots),
         'connections': _added([snapshot['connections'] for snapshot in snapshots]),
         'members': [
-            dict(_added(members[name]), name=name, addresses=[],
+            dict(_added(members[name]), name=name, addresses=[], note='', since=members[name][0]['since'],
+                 weight=members[name][0]['weight'], tier=members[name][0]['tier'],
                  state=_common_state([one['state'] for one in members[name]]))
             for name in sorted(members)],
         'rings': [],
     }
+    total['suffix'] = said.common_suffix(sorted(members))
+    total['verdict'] = said.verdict(total)
+    return total
 
 
 def _added(counts):
@@ -84,80 +81,3 @@ def _added(counts):
 def _common_state(states):
     """`up`, or `1/2 up` where the instances see a member differently."""
     return states[0] if len(set(states)) == 1 else '%d/%d up' % (states.count('up'), len(states))
-
-
-def _head(snapshot):
-    health = 'HEALTHY' if snapshot['healthy'] else 'UNHEALTHY'
-    if 'instances' in snapshot:
-        title = '%d instances on %s, %s, together: %s' % (
-            snapshot['instances'], snapshot['listener'], snapshot['proto'], health)
-    else:
-        since = ', up' if snapshot['state'] == 'draining' else ' for'
-        title = 'SideLB %s on %s, %s, %s: %s, %s%s %s' % (
-            snapshot['version'], snapshot['listener'], snapshot['proto'], snapshot['mode'], health, snapshot['state'],
-            since, duration_text(snapshot['uptime']))
-    return [title, _counts(snapshot['proto'], snapshot['connections'])]
-
-
-def _counts(proto, connections):
-    lost, what, word = connections.get('refused'), 'connections', 'refused'
-    if proto == 'udp':
-        lost, what, word = connections['drops'], 'sessions', 'datagrams dropped'
-    return '%d %s, %d in all, %d retried, %d %s%s' % (
-        connections['active'], what, connections['total'], connections['retries'], sum(lost.values()), word,
-        ''.join('; %s: %d' % item for item in sorted(lost.items())))
-
-
-_MEMBER_ROW = '%-44s %-9s %6s %8s %6s %9s %9s'
-
-
-def _members(members):
-    lines = [_MEMBER_ROW % ('SERVER', 'STATE', 'ACTIVE', 'TOTAL', 'FAILED', 'SENT', 'RECEIVED')]
-    for member in members:
-        lines.append(_MEMBER_ROW % (
-            _cut(member['name'], 44), member['state'], member['active'], member['total'], member['failed'],
-            bytes_text(member['bytes_sent']), bytes_text(member['bytes_received'])))
-        for address in member['addresses']:
-            note = address['last_error'] or ''
-            if note and address['state'] == 'up':
-                note = 'last error: ' + note
-            lines.append('  %-42s %-9s %s' % (
-                address['address'], '%s %s' % (address['state'], duration_text(address['state_seconds'])), note))
-    return lines if members else lines + ['  no server is known yet']
-
-
-_RING_ROW = '%-50s %9s %8s %8s  %s'
-
-
-def _rings(rings):
-    lines = [_RING_ROW % ('RING', 'ADDRESSES', 'AGE', 'TTL', 'ERROR')]
-    for ring in rings:
-        lines.append(_RING_ROW % (
-            _cut(_name_of(ring), 50), len(ring['addresses']),
-            '-' if ring['age'] is None else duration_text(ring['age']),
-            '-' if ring['ttl'] is None else duration_text(ring['ttl']), ring['error'] or ''))
-    return lines
-
-
-def _name_of(ring):
-    return ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
-
-
-def _cut(text, width):
-    return text if len(text) <= width else text[:width - 3] + '...'
-
-
-def bytes_text(count):
-    """`1.4 GiB`: at most four digits and a unit."""
-    for unit in ('B', 'KiB', 'MiB', 'GiB', 'TiB'):
-        if count < 1000 or unit == 'TiB':
-            return '%d %s' % (count, unit) if unit == 'B' else '%.1f %s' % (count, unit)
-        count /= 1024.0
-
-
-def duration_text(seconds):
-    """`8 s`, `5 min`, `3 h` or `12 d`: the largest unit that leaves at least two of it."""
-    for size, unit in ((86400, 'd'), (3600, 'h'), (60, 'min')):
-        if seconds >= 2 * size:
-            return '%d %s' % (seconds // size, unit)
-    return '%d s' % seconds

@@ -22,7 +22,8 @@ def verdict(service):
     have done on purpose (draining) and a standby are told, and are no warning."""
     states = {}
     for member in service['members']:
-        states[state_of(member)] = states.get(state_of(member), 0) + 1
+        state = state_of(member) if state_of(member) in RANKS else 'partly up'       # `1/2 up`: of two instances
+        states[state] = states.get(state, 0) + 1
     known = sum(states.values()) - states.get('departing', 0)
     up = states.get('up', 0) + states.get('partly up', 0)
     level = 'bad' if not up and not states.get('unchecked') else 'warn' if (

@@ -1,19 +1,22 @@
 """The client of the status socket: asks a running instance how it is. See `status_socket` for what is said on it."""
 from __future__ import absolute_import, division, print_function
 
+import calendar
+import codecs
 import json
+import locale
 import socket
 import time
 
-from . import render as status
+from . import render, said
 from ..compat import monotonic
 from ..errors import SidelbError, printable
 
 STATUS_REQUEST = b'status\n'
+HISTORY_REQUEST = b'status history\n'
 ANSWER_SECONDS = 5.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 WATCH_SECONDS = 1.0
-CLEAR_SCREEN = '\x1b[H\x1b[2J'
 
 
 def ask(path, request, seconds=ANSWER_SECONDS):
@@ -54,9 +57,9 @@ def health_check(path):
     return False, '%s: %s' % (printable(path), 'no server is up' if answer == 'UNHEALTHY' else 'unexpected answer')
 
 
-def fetch_snapshot(path):
+def fetch_snapshot(path, with_history=False):
     """The snapshot of the instance behind `path`. Raises SidelbError."""
-    answer = ask(path, STATUS_REQUEST)
+    answer = ask(path, HISTORY_REQUEST if with_history else STATUS_REQUEST)
     try:
         snapshot = json.loads(answer.decode('utf-8'))
         if isinstance(snapshot, dict) and isinstance(snapshot.get('members', snapshot.get('services')), (list, dict)):
@@ -66,49 +69,117 @@ def fetch_snapshot(path):
     raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
 
 
-def print_status(paths, as_json, watch, stdout):
+def print_status(paths, as_json, watch, stdout, environ):
     """Print the status of each instance, and of those with one listener also the sum; once or for ever (`watch`).
 
     Returns the exit code. Of several instances some may be missing, which is said in their place. Raises SidelbError
     when the only one is, or all are, at the beginning: `watch` goes on through restarts.
     """
+    if watch and not as_json:
+        from . import watching
+        return watching.run(lambda: together([_drawable(path, fetch_snapshot(path, True)) for path in paths]),
+                            has_color(stdout, environ), is_utf8())
     shown = False
     while True:
-        answers = [_snapshot_or_error(path) for path in paths]
+        answers = [_snapshot_or_error(path, not as_json) for path in paths]
         snapshots = [answer for answer in answers if not isinstance(answer, SidelbError)]
         if not snapshots and not shown:
             raise answers[0]
         shown = True
         if as_json:
-            text = '\n'.join(_shown(answer, _error_object, status.to_json) for answer in answers)
+            text = '\n'.join(_error_object(one) if isinstance(one, SidelbError) else render.to_json(one) for one in answers)
         else:
-            tables = [_table(path, answer) for path, answer in zip(paths, answers)]
-            text = '\n\n'.join(tables + [status.to_table(total) for total in status.totals(snapshots)])
-        stdout.write((CLEAR_SCREEN if watch and not as_json else '') + text + '\n')
-        stdout.flush()
+            text = '\n'.join(_tables(paths, answers, snapshots, stdout, environ))
+        _write(stdout, text + '\n')
         if not watch:
             return 0 if len(snapshots) == len(paths) else 1
         time.sleep(WATCH_SECONDS)
 
 
-def _snapshot_or_error(path):
+def _tables(paths, answers, snapshots, stdout, environ):
+    from . import terminal
+    from .look import Look
+    look = Look(_width(stdout, environ), has_color(stdout, environ), is_utf8())
+    blocks = []
+    for path, answer in zip(paths, answers):
+        blocks.append([str(answer)] if isinstance(answer, SidelbError) else _lines(path, answer, look))
+    for total in render.totals(snapshots):
+        whole = {'version': '', 'services': {'%d instances' % total['instances']: total}}
+        blocks.append(terminal.head(whole, *list(whole['services'].items())[0], look=look, alone=False) + [''] +
+                      terminal.table(total, look))
+    return '\n\n'.join('\n'.join(line.rstrip() for line in lines) for lines in blocks).split('\n')
+
+
+def _lines(path, snapshot, look):
+    from . import terminal
     try:
-        return fetch_snapshot(path)
-    except SidelbError as error:
-        return error
-
-
-def _shown(answer, show_error, show_snapshot):
-    return show_error(answer) if isinstance(answer, SidelbError) else show_snapshot(answer)
-
-
-def _table(path, answer):
-    if isinstance(answer, SidelbError):
-        return str(answer)
-    try:
-        return status.to_table(answer)
+        return terminal.status(_drawable(path, snapshot), look)
     except (AttributeError, LookupError, TypeError, ValueError):
         raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
+
+
+def _drawable(path, snapshot):
+    """A snapshot that is safe to be shown. Raises SidelbError for what is none, or one of version 1.0."""
+    from .look import clean
+    from .terminal import local_clocks
+    if not isinstance(snapshot.get('services'), dict) or 'verdict' not in snapshot:
+        raise SidelbError('%s: that is not the answer of SideLB%s' % (
+            printable(path), ' 1.1 or newer: use --json' if 'version' in snapshot else ''))
+    try:
+        snapshot = clean(snapshot)
+        local_clocks(snapshot, time.time(), lambda seconds: list(time.localtime(seconds)[:6]),
+                     lambda text: calendar.timegm(time.strptime(text[:19], '%Y-%m-%dT%H:%M:%S')))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
+    return snapshot
+
+
+def together(snapshots):
+    """Several processes as one snapshot: a service is told apart by its number where names are equal."""
+    whole = dict(snapshots[0], services={}, changes=[])
+    for number, snapshot in enumerate(snapshots):
+        for name, service in snapshot['services'].items():
+            unique = name if len(snapshots) == 1 else '%s#%d' % (name, number + 1)
+            whole['services'][unique] = service
+            whole['changes'] += [dict(change, service=unique) for change in snapshot['changes']
+                                 if change['service'] == name]
+    whole['changes'].sort(key=lambda change: change['time'], reverse=True)
+    if len(snapshots) > 1:
+        whole['verdict'] = said.overall(whole['services'])
+    return whole
+
+
+def has_color(stdout, environ):
+    return stdout.isatty() and not environ.get('NO_COLOR') and environ.get('TERM') not in (None, '', 'dumb')
+
+
+def is_utf8():
+    return codecs.lookup(locale.getpreferredencoding(False) or 'ascii').name == 'utf-8'
+
+
+def _width(stdout, environ):
+    """Columns; None for a pipe."""
+    if not stdout.isatty():
+        return None
+    if environ.get('COLUMNS', '').isdigit() and int(environ['COLUMNS']):
+        return int(environ['COLUMNS'])
+    from .watching import window
+    return window(stdout.fileno())[0]
+
+
+def _write(stdout, text):
+    """Text of any characters: what the locale does not have is a question mark."""
+    if not isinstance(text, bytes):
+        text = text.encode('utf-8' if is_utf8() else 'ascii', 'replace')
+    getattr(stdout, 'buffer', stdout).write(text)
+    stdout.flush()
+
+
+def _snapshot_or_error(path, with_history):
+    try:
+        return fetch_snapshot(path, with_history)
+    except SidelbError as error:
+        return error
 
 
 def _error_object(error):

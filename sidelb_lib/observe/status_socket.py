@@ -1,9 +1,9 @@
 """The status socket: the server that answers on it.
 
 The protocol is the Rust program's, and one line more. A client that sends a byte, or just closes its write half, gets
-`HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object, one that
-sends the line of a command (see `commands`) its answer as one. The line `give way` is another instance's, see
-`status_place`. Then the server closes.
+`HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object, with
+`status history` the last 15 minutes in it; one that sends the line of a command (see `commands`) its answer as one. The
+line `give way` is another instance's, see `status_place`. Then the server closes.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -21,6 +21,7 @@ from ..compat import let_traffic_pass
 from ..net import unix_socket
 
 STATUS_REQUEST = b'status\n'
+HISTORY_REQUEST = b'status history\n'
 MAX_LINE_BYTES = 4096
 SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 ANSWER_SECONDS = 5.0             # a client that takes longer to ask, or to take its answer, is left
@@ -98,8 +99,9 @@ class StatusServer(object):
             pass
 
     def _answer_to(self, request, client):
-        if request.startswith(STATUS_REQUEST):
-            return render.to_json(self._snapshot(), let_traffic_pass) + '\n'
+        if request.startswith((STATUS_REQUEST, HISTORY_REQUEST)):
+            snapshot = self._snapshot(request.startswith(HISTORY_REQUEST))
+            return render.to_json(snapshot, let_traffic_pass) + '\n'
         if request.startswith(GIVE_WAY) and self._gives_way():
             self.stop()
             return 'GIVEN\n'

@@ -1,0 +1,234 @@
+# -*- coding: utf-8 -*-
+"""`sidelb status` on terminals of all widths and in pipes, and the screen of --watch on a real terminal."""
+from __future__ import absolute_import, division, print_function, unicode_literals
+
+import contextlib
+import fcntl
+import glob
+import io
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+
+import pytest
+
+from sidelb_lib.observe import terminal
+from sidelb_lib.observe.look import ESCAPE, Look, bars, clean, size, span
+from sidelb_lib.observe.watching import END, Screen
+
+from ..support.program import COMMAND, PROJECT, Sidelb, clean_environ, run_sidelb
+from ..support.servers import Server, servers_on
+from ..support.waiting import wait_until
+
+SAMPLES = sorted(glob.glob(os.path.join(PROJECT, 'tests', 'pictures', '*.json')))
+
+
+def sample(name):
+    with io.open(os.path.join(PROJECT, 'tests', 'pictures', name + '.json'), encoding='utf-8') as stream:
+        snapshot = json.load(stream)
+    for change in snapshot['changes']:
+        change['clock'] = change['time'][11:19]
+    return clean(snapshot)
+
+
+def name_of(path):
+    return os.path.basename(path)[:-5]
+
+
+# --- what fits ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('width', [60, 80, 100, 160])
+@pytest.mark.parametrize('path', SAMPLES, ids=name_of)
+def test_no_line_is_longer_than_the_terminal(path, width):
+    lines = terminal.status(sample(name_of(path)), Look(width, color=True))
+    assert [line for line in lines if len(ESCAPE.sub('', line)) > width] == []
+
+
+@pytest.mark.parametrize('height', [10, 24, 50])
+@pytest.mark.parametrize('path', SAMPLES, ids=name_of)
+def test_the_screen_is_exactly_as_high_as_the_terminal_and_keeps_its_head(path, height):
+    lines = terminal.watch(sample(name_of(path)), Look(80, color=True), height, clock='14:32:10')
+    plain = [ESCAPE.sub('', line) for line in lines]
+    assert len(lines) == height and max(map(len, plain)) <= 80
+    assert plain[0].startswith('SideLB ') and plain[-1].startswith('q quit')
+
+
+def test_servers_that_are_down_come_first_then_names_with_numbers_as_numbers():
+    lines = terminal.status(sample('50-outage'), Look(80))
+    states = [line.split()[0] for line in lines if 'postgres-replica-' in line and not line.startswith('DNS')]
+    assert states == sorted(states, key=['down', '1/2', 'up'].index) and states[0] == 'down'
+
+
+def test_eighty_columns_keep_state_server_age_sessions_and_note():
+    titles = [line for line in terminal.status(sample('50-outage'), Look(80)) if line.startswith('STATE')][0].split()
+    assert [title for title in ('STATE', 'SERVER', 'FOR', 'SESSIONS', 'NOTE') if title not in titles] == []
+    wide = [line for line in terminal.status(sample('50-outage'), Look(160)) if line.startswith('STATE')][0]
+    assert [title for title in ('ADDRESS', '15 MINUTES', 'TOTAL', 'RECEIVED') if title not in wide] == []
+
+
+def test_every_service_with_something_wrong_gets_a_table_on_a_small_screen():
+    lines = terminal.watch(sample('four-10-outage'), Look(80), 24)
+    assert any(line.startswith('down   rabbit-2') for line in lines)
+
+
+def test_a_pipe_gets_whole_names_every_column_and_no_empty_cell():
+    lines = terminal.status(sample('50-outage'), Look(None))
+    titles = [line for line in lines if line.startswith('STATE')][0].split()
+    rows = [line.split() for line in lines if line.startswith('down ')]
+    assert titles[-1] == 'NOTE' and rows
+    for row in rows:
+        assert len(row) >= len(titles) and row[1].endswith('.example.com')
+    assert not re.search('[…\x1b]', '\n'.join(lines))
+
+
+def test_without_utf_8_nothing_but_ascii_is_written():
+    for path in SAMPLES:
+        lines = terminal.status(sample(name_of(path)), Look(80, utf8=False))
+        assert '15 MINUTES' not in '\n'.join(lines)
+        '\n'.join(lines).encode('ascii')
+
+
+def test_errors_are_wrapped_and_never_cut():
+    lines = terminal.status(sample('10-dns'), Look(80))
+    assert 'SERVFAIL from 10.0.0.2' in ' '.join(lines) and 'the servers stay' in ' '.join(' '.join(lines).split())
+
+
+def test_names_cannot_steer_the_terminal():
+    snapshot = sample('3')
+    service = list(snapshot['services'].values())[0]
+    service['members'][0]['name'] = 'db\x1b[2J\u202e1'
+    service['members'][0]['note'] = 'x\r\n\x07'
+    lines = terminal.status(clean(snapshot), Look(100))
+    assert not re.search('[\x00-\x1f\u202e]', ''.join(lines)) and 'db?[2J?1' in ''.join(lines)
+
+
+@pytest.mark.parametrize('seconds, text', [(0, '0s'), (119, '119s'), (120, '2m'), (7200, '2h'), (259200, '3d')])
+def test_durations(seconds, text):
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize('count, text', [(0, '0B'), (999, '999B'), (1500, '1.5K'), (65000000, '62M'), (1 << 40, '1.0T')])
+def test_bytes(count, text):
+    assert size(count) == text
+
+
+def test_bars():
+    assert bars({'load': '.' * 30 + '0' * 30 + 'z' * 30, 'peak': 8}, 8) == ' ' * 10 + '█' * 5
+    assert bars({'load': 'z' * 90, 'peak': 1}, 8) == '▁' * 15
+
+
+# --- keys ---------------------------------------------------------------------------------------------------
+
+def test_keys_sort_scroll_and_choose_a_service():
+    screen = Screen(False, True)
+    screen.snapshot = sample('four-10-outage')
+    before = screen.lines(80, 24, 0)
+    assert not screen.press('s', 24) and 'sort: sessions' in screen.lines(80, 24, 0)[-1]
+    assert not screen.press('1', 24) and screen.lines(80, 24, 0)[0].startswith('amqp on ')
+    assert not screen.press('0', 24)
+    for _ in range(3):
+        screen.press('s', 24)
+    assert screen.lines(80, 24, 0)[:10] == before[:10]
+    assert not screen.press('\x1b[B', 24) and not screen.press('x', 24)
+    assert screen.press('q', 24)
+
+
+def test_while_nobody_answers_the_last_picture_stays_with_the_reason_on_top():
+    screen = Screen(True, True)
+    screen.snapshot, screen.error, screen.answered = sample('3'), 'connection refused', 96.0
+    lines = screen.lines(80, 24, 100.0)
+    assert ESCAPE.sub('', lines[0]) == 'no answer for 4s: connection refused'
+    assert len(lines) == 24 and lines[4].startswith('\x1b[2m')
+
+
+# --- for real -----------------------------------------------------------------------------------------------
+
+class Terminal(object):
+    """`sidelb status` on a terminal of its own; `seen` is all that it has written."""
+
+    def __init__(self, arguments, columns=80, rows=24, environ=None):
+        self._master, slave = pty.openpty()
+        self.resize(columns, rows)
+        variables = {'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', 'NO_COLOR': None, 'COLUMNS': None}
+        self.process = subprocess.Popen(COMMAND + arguments, stdin=slave, stdout=slave, stderr=slave,
+                                        env=clean_environ(dict(variables, **environ or {})), preexec_fn=os.setsid)
+        os.close(slave)
+        fcntl.fcntl(self._master, fcntl.F_SETFL, os.O_NONBLOCK)
+        self._data = b''
+
+    @property
+    def seen(self):
+        try:
+            while select_ready(self._master):
+                self._data += os.read(self._master, 65536)
+        except OSError:                  # its other end is closed
+            pass
+        return self._data.decode('utf-8', 'replace')
+
+    def picture(self):
+        pictures = self.seen.split(END)
+        return ESCAPE.sub('', pictures[-2]).replace('\x1b[K', '') if len(pictures) > 1 else ''
+
+    def type(self, text):
+        os.write(self._master, text)
+
+    def resize(self, columns, rows):
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack(str('HHHH'), rows, columns, 0, 0))
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._master)
+
+
+def select_ready(descriptor):
+    import select
+    return select.select([descriptor], [], [], 0)[0]
+
+
+def test_watching_redraws_in_place_and_q_ends_it():
+    with servers_on(['127.0.0.1', '127.0.0.2'], ['A', 'B']) as (one, two):
+        with Sidelb(one, two, 'check_interval=100ms') as sidelb:
+            with contextlib.closing(Terminal(['status', '--watch', '--socket=' + sidelb.status_path])) as shown:
+                wait_until('it shows nothing', lambda: 'all 2 up' in shown.picture(), 20)
+                two.die()
+                wait_until('it does not follow', lambda: '1 of 2 up, 1 down' in shown.picture(), 20)
+                shown.resize(120, 30)
+                shown.process.send_signal(signal.SIGWINCH)
+                wait_until('it does not take the new size', lambda: shown.picture().count('\r\n') == 29, 20)
+                shown.type(b'q')
+                wait_until('it goes on', lambda: shown.process.poll() is not None, 10)
+                seen = shown.seen
+    assert shown.process.returncode == 0
+    assert '\x1b[2J' not in seen and '\x1b[31m' not in seen
+    assert seen.startswith('\x1b[?1049h') and seen.endswith('\x1b[?1049l') and '\x1b[1;31mdown' in seen
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_the_terminal_as_it_was(number):
+    with Server('A') as server, Sidelb(server) as sidelb:
+        with contextlib.closing(Terminal(['status', '--watch', '--socket=' + sidelb.status_path])) as shown:
+            wait_until('it shows nothing', shown.picture, 20)
+            shown.process.send_signal(number)
+            wait_until('it goes on', lambda: shown.process.poll() is not None, 10)
+            assert shown.seen.endswith('\x1b[?1049l') and 'Traceback' not in shown.seen
+
+
+def test_colours_are_for_terminals_that_want_them():
+    with Server('A') as server, Sidelb(server) as sidelb:
+        for environ, colored in (({}, True), ({'NO_COLOR': '1'}, False), ({'TERM': 'dumb'}, False)):
+            with contextlib.closing(Terminal(['status', '--socket=' + sidelb.status_path], environ=environ)) as shown:
+                shown.process.wait()
+                assert ('\x1b[' in shown.seen) is colored and 'SideLB' in shown.seen
+
+
+def test_watching_into_a_pipe_is_a_mistake_that_says_what_to_use():
+    finished = run_sidelb('status', '--watch')
+    assert finished.returncode == 2 and finished.stdout == ''
+    assert '--watch needs a terminal; use sidelb status in a loop, or --json' in finished.stderr
