@@ -364,6 +364,7 @@ def test_status_adds_up_instances_that_share_a_listener(server):
             assert both[0].who() == 'A'
         wait_until('not all are counted', lambda: sum(member_of(one)['total'] for one in both) == 24)
         wait_until('some go on', lambda: not sum(member_of(one)['active'] for one in both))
+        wait_until('a check is missing', lambda: all(member_of(one)['state'] == 'up' for one in both))
         assert all(member_of(one)['total'] for one in both)
         sockets = ['--socket=' + one.status_path for one in both + [unrelated]]
         finished = run_sidelb('status', *sockets)
