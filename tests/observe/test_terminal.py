@@ -155,7 +155,7 @@ class Terminal(object):
         self._master, slave = pty.openpty()
         self.resize(columns, rows)
         variables = {'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', 'NO_COLOR': None, 'COLUMNS': None}
-        self.process = subprocess.Popen(COMMAND + arguments, stdin=slave, stdout=slave, stderr=slave,
+        self.process = subprocess.Popen(COMMAND + arguments, stdin=slave, stdout=slave, stderr=slave, close_fds=True,
                                         env=clean_environ(dict(variables, **environ or {})), preexec_fn=os.setsid)
         os.close(slave)
         fcntl.fcntl(self._master, fcntl.F_SETFL, os.O_NONBLOCK)
