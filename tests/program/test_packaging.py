@@ -103,6 +103,18 @@ def test_an_old_setuptools_is_refused_in_one_line(tmpdir):
     assert re.match('SideLB needs setuptools 31 or newer[^\n]* 28.8.0: pip install --upgrade[^\n]*\n$', finished.output)
 
 
+def test_ci_installs_every_package_that_a_test_asks_for():
+    with io.open(os.path.join(PROJECT, '.ci', 'run'), encoding='utf-8') as stream:
+        installed = re.search("^PACKAGES='([^']*)'", stream.read(), re.MULTILINE).group(1).split()
+    wanted = set()
+    for directory, _, names in os.walk(os.path.join(PROJECT, 'tests')):
+        for name in names:
+            if name.endswith('.py') and name != 'test_support.py':
+                with io.open(os.path.join(directory, name), encoding='utf-8') as stream:
+                    wanted.update(re.findall(r"need_program\([^)]+, '([\w-]+)'", stream.read()))
+    assert len(wanted) > 10 and wanted <= set(installed)
+
+
 def test_what_is_checked_before_a_commit_is_what_lint_checks():
     def lines(name, pattern):
         with io.open(os.path.join(PROJECT, name), encoding='utf-8') as stream:
