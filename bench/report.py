@@ -82,7 +82,7 @@ def scenario_text(scenario, rounds):
     for metric in scenario.metrics:
         mark = '  [no proxy busy: load or server is the limit]' if load_limited(rounds, metric.name) else ''
         rows = []
-        for name in scenario.contestants:
+        for name in everyone_in(scenario, rounds):
             found = of_contestant(rounds, name, metric.name)
             if found:
                 row = '    {0:<15} {1:>10}   {2:<26}'.format(
@@ -91,6 +91,12 @@ def scenario_text(scenario, rounds):
         if rows:
             lines += ['  ' + labelled(metric) + mark] + rows
     return '\n'.join(lines)
+
+
+def everyone_in(scenario, rounds):
+    """The scenario's contestants, in its order, and after them other checkouts of SideLB that took part."""
+    others = sorted(set(name for each in rounds for name in each) - set(scenario.contestants))
+    return list(scenario.contestants) + others
 
 
 def ratio_text(scenario, rounds, name, metric):

@@ -136,7 +136,7 @@ class Runner(object):
         """By contestant name, a trial, which runs already unless the scenario wants a fresh one each time."""
         trials = collections.OrderedDict()
         for index, contestant in enumerate(self._contestants):
-            if contestant.name not in scenario.contestants:
+            if getattr(contestant, 'stands_for', contestant.name) not in scenario.contestants:
                 continue
             wanted = scenario.job(self._servers, index)
             directory = os.path.join(self._directory, scenario.name, contestant.name)

@@ -12,14 +12,19 @@ import bench.errors
 import bench.servers
 from bench.contestants import job
 
-TCP = ('sidelb', 'haproxy', 'nginx', 'direct')
-TCP_PROXIES = ('sidelb', 'haproxy', 'nginx')
+TCP = ('sidelb', 'haproxy', 'nginx', 'envoy', 'direct')
+TCP_PROXIES = ('sidelb', 'haproxy', 'nginx', 'envoy')
 TWO = ('sidelb-two', 'sidelb', 'direct')
-BULK = ('sidelb', 'haproxy', 'haproxy-splice', 'nginx', 'direct')
-UDP = ('sidelb', 'nginx', 'dnsdist', 'direct')
+BULK = ('sidelb', 'haproxy', 'haproxy-splice', 'nginx', 'envoy', 'direct')
+UDP = ('sidelb', 'nginx', 'envoy', 'dnsdist', 'direct')
+FAIR_UDP = ('sidelb', 'nginx', 'envoy', 'direct')
 MICROSECONDS = '\xb5s'
 FIRST_REQUESTS = 5000        # of redis-benchmark, when the rate is not known yet
-MOST_PACED = 20000           # requests a second that clients.py paced can send without being late itself
+MAX_PACED = 20000            # requests a second that clients.py paced can send without being late itself
+IDLE_BESIDE = 5000           # idle connections beside 50 active ones, which send so many requests a second:
+BESIDE_RATE = 15000
+FAIR_RATE = 3000             # requests a second of 50 clients beside one that moves bulk
+IDLE_SESSIONS = 8000
 UDP_SESSIONS = 10000
 REST_MEMBERS = 1000
 CHECK_SECONDS = 5
@@ -147,10 +152,7 @@ def held(kind, count, sockets):
     sockets: how many the proxy has for each.
     """
     def measure(loads, trial):
-        need = sockets * count + 500
-        if trial.descriptors < need:
-            raise bench.errors.BenchError('it needs {0} descriptors and the limit is {1} (ulimit -Hn)'.format(
-                need, trial.descriptors))
+        check_descriptors(trial, sockets * count + 500)
         with trial.running():
             before = trial.resident()
             with loads.held(kind, trial.address, count):
@@ -163,13 +165,57 @@ def prepare_latency(loads, trials):
     reference = trials.get('haproxy') or list(trials.values())[0]
     half = loads.redis(reference.address, 20000, 50)
     for trial in trials.values():
-        trial.memo['paced'] = min(MOST_PACED, int(0.5 * half.count / half.seconds))
+        trial.memo['paced'] = min(MAX_PACED, int(0.5 * half.count / half.seconds))
 
 
 def latency(loads, trial):
     load = loads.own('paced', trial.address, trial.seconds, trial.memo['paced'], trial.seconds, 50)
     figures = {name: load.details[name] for name in ('p50', 'p99', 'p99.9')}
     return dict(figures, rate=trial.memo['paced'], late=load.details['client_late_p99'])
+
+
+def beside_idle(loads, trial):
+    """Requests at a fixed rate on 50 connections while many others are idle."""
+    check_descriptors(trial, 2 * IDLE_BESIDE + 600)
+    with loads.held('hold-tcp', trial.address, IDLE_BESIDE):
+        return paced(loads, trial, BESIDE_RATE)
+
+
+def beside_bulk(loads, trial):
+    """Requests at a fixed rate on 50 connections while one more moves as much as it can."""
+    with loads.held('bulk-tcp', trial.address, 1):
+        return paced(loads, trial, FAIR_RATE)
+
+
+def paced(loads, trial, rate):
+    load, figures = loaded(trial, lambda: loads.own('paced', trial.address, trial.seconds, rate, trial.seconds, 50))
+    figures.update((name, load.details[name]) for name in ('p50', 'p99', 'p99.9'))
+    return dict(figures, late=load.details['client_late_p99'])
+
+
+def beside_greed(loads, trial):
+    """Queries of 20 polite clients, each waiting for its reply, while one more sends without reading."""
+    with loads.held('flood-udp', trial.address, 1):
+        load = loads.own('polite-udp', trial.address, trial.seconds, trial.seconds, 20, bench.servers.DNS_NAME)
+    figures = {name: load.details[name] for name in ('p50', 'p99', 'p99.9')}
+    return dict(figures, rate=load.count / load.seconds, lost=load.details['lost'])
+
+
+def idle_sessions(kind, count, sockets):
+    """What `count` sessions cost that do nothing: share of a core, and memory of the whole process."""
+    def measure(loads, trial):
+        check_descriptors(trial, sockets * count + 500)
+        with trial.running():
+            with loads.held(kind, trial.address, count):
+                time.sleep(1)
+                return {'busy': share_of_core(trial, trial.rest_seconds), 'memory': trial.resident() / 1048576}
+    return measure
+
+
+def check_descriptors(trial, need):
+    if trial.descriptors < need:
+        raise bench.errors.BenchError('it needs {0} descriptors and the limit is {1} (ulimit -Hn)'.format(
+            need, trial.descriptors))
 
 
 def derive_added(results):
@@ -235,6 +281,9 @@ TRANSACTIONS = rates('transactions', 'transaction')
 LATENCIES = tuple(Metric(kind + share, kind + share, MICROSECONDS, 'lower')
                   for kind in ('added ', '') for share in ('p50', 'p99', 'p99.9')) + (
     Metric('rate', 'requests sent', '/s', None), Metric('late', 'client late, p99', MICROSECONDS, None))
+PACED = tuple(Metric(share, share, MICROSECONDS, 'lower') for share in ('p50', 'p99', 'p99.9')) + (
+    Metric('cpu', 'CPU per request', MICROSECONDS, 'lower'), BUSY, Metric('late', 'client late, p99', MICROSECONDS, None))
+POLITE = PACED[:3] + (Metric('rate', 'polite queries', '/s', 'higher'), LOST)
 PER_CONNECTION = (Metric('memory', 'memory per connection', 'KiB', 'lower'),)
 PER_SESSION = (Metric('memory', 'memory per session', 'KiB', 'lower'),)
 
@@ -270,6 +319,10 @@ def scenarios():
         quick=False)
     add('latency', 'added latency at half load, 50 clients', TCP, on_redis, latency, LATENCIES,
         prepare=prepare_latency, derive=derive_added)
+    add('idle-and-active', '{0} idle connections and 50 active ones, {1} requests/s'.format(IDLE_BESIDE, BESIDE_RATE),
+        TCP, on_redis, beside_idle, PACED)
+    add('fair-bulk', '50 small clients beside one that moves bulk, {0} requests/s'.format(FAIR_RATE), TCP, on_redis,
+        beside_bulk, PACED, quick=False)
     add_members(add)
     add_memory(add)
     add_udp(add)
@@ -300,6 +353,12 @@ def add_memory(add):
     add('rest-probes', '{0} members at rest, a probe each every {1} s'.format(REST_MEMBERS, CHECK_SECONDS),
         ('sidelb', 'haproxy'), at_rest_on_many, at_rest, at_rest_metrics,
         fresh=True)
+    for kind, label, sockets, what, who in (
+            ('hold-tcp', 'tcp', 2, on_redis, TCP_PROXIES),
+            ('hold-udp', 'udp', 1, on('unbound', protocol='udp'), ('sidelb', 'nginx', 'envoy'))):
+        title = '{0} idle {1} sessions at rest'.format(IDLE_SESSIONS, label.upper())
+        add('rest-{0}-{1}'.format(IDLE_SESSIONS, label), title, who, what,
+            idle_sessions(kind, IDLE_SESSIONS, sockets), at_rest_metrics, fresh=True, quick=False)
     add('rest-ring', 'the same, found by DNS with a TTL of {0} s'.format(bench.servers.RING_TTL), ('sidelb',),
         at_rest_on_ring, at_rest, at_rest_metrics, fresh=True, quick=False)
 
@@ -310,6 +369,8 @@ def add_udp(add):
         (LOST, Metric('rate', 'queries', '/s', None), BUSY))
     add('udp-new', 'UDP queries, a new session each', UDP, on('unbound', protocol='udp', responses=1),
         queries(1000), QUERIES)
-    add('udp-idle', '{0} UDP sessions'.format(UDP_SESSIONS), ('sidelb', 'nginx'),
+    add('udp-fair', '20 polite UDP clients beside a greedy one', FAIR_UDP, on('unbound', protocol='udp'), beside_greed,
+        POLITE, quick=False)
+    add('udp-idle', '{0} UDP sessions'.format(UDP_SESSIONS), ('sidelb', 'nginx', 'envoy'),
         on('unbound', protocol='udp'),
         held('hold-udp', UDP_SESSIONS, 1), PER_SESSION, fresh=True, quick=False)
