@@ -33,7 +33,8 @@ from .udp import server as udp
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 
 #: Settings of which the policy is made, and who is told to it; options of servers count, too.
-CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'prefer', 'check'])
+CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'prefer', 'check',
+                      'servers_file'])
 
 
 def has_options(settings):

@@ -23,10 +23,14 @@ def mistakes_of(settings, wrong):
                 yield mistake
 
 
+def given_servers(given):
+    return any(key in given for key in ('ring_domain', 'backends', 'servers_file'))
+
+
 def missing(given, variable_listens):
     if 'listener' not in given:
         yield 'no listener: name it first, like sidelb 127.0.0.1:5432 ..., or in SIDELB_BIND_ADDR'
-    if 'ring_domain' not in given and 'backends' not in given:
+    if not given_servers(given):
         taken = variable_listens and given['listener'].origin == 'argument'
         yield 'no server: name some as ring_domain=host:port, backends=ip:port or further arguments%s' % (
             ' (the first bare argument is the listener, before SIDELB_BIND_ADDR)' if taken else '')

@@ -16,6 +16,7 @@ from ..errors import SettingsError, printable
 from ..net.endpoints import endpoint_text
 from ..net.own_listener import bind_the_same
 from . import ini
+from .crosschecks import given_servers
 from .given import Given, from_arguments, from_environment
 from .settings import Configuration, settle
 from .table import BY_KEY
@@ -147,7 +148,7 @@ def _service(section, defaults, of_process, mistakes):
     given = dict(_fitting(defaults, own), **own)
     if 'listener' not in given:
         mistakes.append('%s: [%s] has no listener: add listener = 127.0.0.1:5432' % (section.where, section.name))
-    if 'ring_domain' not in given and 'backends' not in given:
+    if not given_servers(given):
         mistakes.append('%s: [%s] has no server: add ring_domain = host:port or backends = ip:port' % (
             section.where, section.name))
     given.update(of_process)

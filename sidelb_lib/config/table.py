@@ -9,6 +9,7 @@ from collections import namedtuple
 from ..checks import registry as checks
 from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
+from .servers_file import parse_servers_file
 from .values import (
     duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance, parse_listener,
     parse_path, parse_resolver, parse_secret, parse_socket_path, parse_spill, parse_statuses, parse_switch, parse_word)
@@ -107,6 +108,8 @@ TABLE = _table(
         _row('check_rise', number(1, 100), '2', 'successes in a row that bring a server back up'),
     )),
     ('Discovery', (
+        _row('servers_file', parse_servers_file, '-',
+             'path of a file that lists servers, one a line as in backends (addresses alone), read again when it changes'),
         _row('group', one_of_or_off('confirmed', 'ptr'), 'confirmed',
              'how addresses become servers: confirmed (by the PTR name, if it resolves back), ptr (by the PTR name '
              'alone) or off'),

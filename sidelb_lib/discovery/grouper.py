@@ -19,15 +19,16 @@ class Grouper(object):
     """Keeps the pool's view of one source's addresses grouped, while names of them are learnt and change.
 
     `options_of(endpoint)` gives the merging.Options of an address, or None. The addresses are in the pool at once;
-    names follow. What stands alone is logged, again only for another reason.
+    names follow. What stands alone is logged, again only for another reason; not for reasons of the kinds in `unsaid`.
     """
 
-    def __init__(self, source, pool, names, log, options_of, retry=10.0, clock=monotonic):
+    def __init__(self, source, pool, names, log, options_of, unsaid=(), retry=10.0, clock=monotonic):
         self._source = source
         self._pool = pool
         self._names = names
         self._log = log
         self._options_of = options_of
+        self._unsaid = unsaid
         self._clock = clock
         self._retry = retry           # seconds after an unexpected exception
         self._units = []
@@ -119,7 +120,7 @@ class Grouper(object):
         self.alone = alone
         self._pool.update(self._source, groups)
         news = [(endpoint, why) for endpoint, why in sorted(self.alone.items())
-                if self._logged.get(endpoint) != why.kind]
+                if self._logged.get(endpoint) != why.kind and why.kind not in self._unsaid]
         self._logged = dict((endpoint, why.kind) for endpoint, why in self.alone.items())
         for endpoint, why in news:
             self._log.info('address_alone', '{address} stands alone: {reason}',

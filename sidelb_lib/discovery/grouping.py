@@ -19,6 +19,9 @@ FAILED = 'failed'
 RING_NAME = 'ring name'
 SHARED_BY_ALL = 'shared by all'        # or by most
 
+#: Those that are no news of a server that a user names by address.
+OF_ADDRESS = (NO_PTR, UNCONFIRMED, FAILED)
+
 _MANY = 3            # addresses of one family are hardly one server's
 
 

@@ -12,6 +12,7 @@ from .addresses import AddressBook
 from .named_server import NamedServer
 from .ring import Ring
 from .server_names import ServerNames
+from .servers_file import FileSource
 from .srv import Srv
 from .static import Static
 
@@ -28,6 +29,7 @@ class Sources(object):
         self._settings = settings
         self._pool = pool
         self._log = log
+        self._clock = clock
         self._names = ServerNames(self.resolver, settings.group, longest=settings.refresh, clock=clock)
         self._book = AddressBook(self.resolver, log, hosts, [listener])
         self._made = OrderedDict()           # (method, what a source was made of) -> [source] or []
@@ -88,6 +90,11 @@ class Sources(object):
                 yield NamedServer(backend.name, backend.port, self._pool, self._book, self._log, backend.options,
                                   **self._timing)
 
+    def file(self, servers_file):
+        if servers_file:
+            yield FileSource(servers_file, self._pool, self._names, self._log, lambda: self._book.listeners,
+                             self._clock, self._settings.dns_hold)
+
     def rings(self, ring_domains):
         for ring in ring_domains:
             name, port, options = ring
@@ -103,4 +110,5 @@ SOURCES = (
     ('backends', Sources.static, True),
     ('backends', Sources.named, False),
     ('ring_domains', Sources.rings, False),
+    ('servers_file', Sources.file, True),
 )

@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from ..hub import never_waits
 from .grouper import Grouper
+from .grouping import OF_ADDRESS
 
 
 class Static(object):
@@ -18,7 +19,7 @@ class Static(object):
     def __init__(self, units, pool, names, log, options=None, source='backends'):
         self.source = source
         self._units = [list(unit) for unit in units]
-        self.grouper = Grouper(source, pool, names, log, (options or {}).get)
+        self.grouper = Grouper(source, pool, names, log, (options or {}).get, OF_ADDRESS)
 
     def publish(self):
         """Give the addresses to the pool now, grouped as far as names are known. Does not block."""

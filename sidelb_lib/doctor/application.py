@@ -13,7 +13,7 @@ def look(examination):
     ip = settings.listener[0]
     if settings.proto != 'tcp' or is_wildcard(ip) or not is_loopback(ip):
         return []
-    return [finding for domain in examination.domains if domain.asks_dns
+    return [finding for domain in examination.domains if domain.asks_dns and domain.kind != 'srv'
             for finding in name_leads_here(domain.name, settings.listener, examination.hosts)]
 
 

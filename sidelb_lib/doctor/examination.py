@@ -65,7 +65,7 @@ class Examination(object):
     @property
     def domains(self):
         """The sources that are looked up by name."""
-        return [source for source in self.sources if source.kind != 'static']
+        return [source for source in self.sources if source.kind not in ('static', 'file')]
 
     @property
     def groupers(self):

@@ -67,6 +67,8 @@ def print_report(doctor, heading, stdout, coloured):
 
 def title(settings):
     sources = ['ring ' + str(ring) for ring in settings.ring_domains] + [str(backend) for backend in settings.backends]
+    if settings.servers_file:
+        sources.append('file %s' % settings.servers_file)
     if len(sources) > MAX_SOURCES:
         sources = sources[:MAX_SOURCES - 1] + ['%d more' % (len(sources) - MAX_SOURCES + 1)]
     return 'SideLB %s doctor: %s %s -> %s' % (

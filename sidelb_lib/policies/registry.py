@@ -35,7 +35,8 @@ def policy_of(settings, host, random, clock, hear):
     """The policy that `settings` ask for. `host` is the name of this host, `random` gives a number of at least 0 and below
     1, `clock` seconds. `hear(event, subject)` is told 'room', Member, and 'tier', number or None."""
     start = _start(settings, host, random)
-    limited = any(server.options and server.options.max for server in settings.backends + settings.ring_domains)
+    limited = bool(settings.servers_file) or any(
+        server.options and server.options.max for server in settings.backends + settings.ring_domains)
 
     def make():
         policy = policy_named(settings.mode, start)

@@ -654,6 +654,13 @@ def test_static_backends_are_in_the_pool_at_once_and_get_their_names(setting):
         assert static.settled
 
 
+def test_that_an_address_has_no_name_is_no_news_where_a_user_names_it(setting):
+    static = Static([[A4], [A6]], setting.pool, setting.names, setting.log)
+    with running(static):
+        wait_until('the look-ups', lambda: set(static.grouper.alone) == set([A4, A6]))
+    assert not setting.log.events('address_alone')
+
+
 def test_one_server_from_a_static_entry_from_a_name_and_from_the_ring_is_one_member(setting):
     setting.zone.set_server('db1.example.com', ['10.9.0.1', '2001:db8::1'])
     setting.zone.set_server('db2.example.com', ['10.9.0.2'])

@@ -1,0 +1,48 @@
+"""A file that lists servers, one a line, as `backends` names them."""
+from __future__ import absolute_import, division, print_function
+
+from collections import namedtuple
+
+from .servers import parse_backend
+
+MAX_SERVERS = 4096
+_MAX_PATH = 4096
+
+
+class ServersFile(namedtuple('ServersFile', 'path')):
+    """The file at `path`, which is read by `discovery`; how its text is read is a matter of settings."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        return self.path
+
+    def servers_in(self, text):
+        """[Backend] of a text. ValueError, with the number of the line, for the first one that is wrong: all or nothing."""
+        backends, seen = [], set()
+        for number, line in enumerate(text.split('\n'), 1):
+            line = line.partition('#')[0].strip()
+            if not line:
+                continue
+            try:
+                backend = parse_backend(line)
+                if not backend.addresses:
+                    raise ValueError('a name stands in backends=, here are addresses: ip:port or [ipv6]:port')
+                if seen.intersection(backend.addresses):
+                    raise ValueError('%s stands here twice' % str(backend))
+                if len(backends) == MAX_SERVERS:
+                    raise ValueError('these are more than %d servers' % MAX_SERVERS)
+            except ValueError as error:
+                raise ValueError('line %d: %s' % (number, error))
+            seen.update(backend.addresses)
+            backends.append(backend)
+        return backends
+
+
+def parse_servers_file(text):
+    """A ServersFile."""
+    if '\0' in text or len(text) > _MAX_PATH:
+        raise ValueError('that is no path')
+    if not text.startswith('/'):
+        raise ValueError('write the whole path, from / on')
+    return ServersFile(text)

@@ -1,0 +1,148 @@
+"""A file of servers that an agent writes: consul-template, confd, Ansible."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import os
+
+import gevent
+from gevent.event import Event
+
+from ..hub import never_waits
+from ..net.endpoints import endpoint_text
+from ..net.own_listener import would_come_back
+from ..resolver.small_file import read_small_file
+from .grouper import Grouper
+from .grouping import OF_ADDRESS
+
+_MAX_BYTES = 1 << 20
+
+
+class FileSource(object):
+    """The servers that a file lists, read again when it changes, all or nothing.
+
+    `file` has a `path` and `servers_in(text)` -> [Backend], which raises ValueError. A file that has changed is looked at
+    again `interval` seconds later, and read when it is the same then: whoever writes it in place may be half-way. One that
+    is gone, or wrong, or empty leaves the servers that are known; empty it lets them go after `hold` seconds. Names of
+    servers are looked up as those of static ones.
+    """
+
+    kind = 'file'
+    port = None
+    asks_dns = False
+
+    def __init__(self, file, pool, names, log, listeners, clock, hold=30.0, interval=1.0):
+        self.name = file.path
+        self.source = 'file %s' % file.path
+        self.settled = False
+        self.state = 'pending'
+        self.listeners = listeners           # a function
+        self._file = file
+        self._log = log
+        self._clock = clock
+        self._hold = hold
+        self._interval = interval
+        self._options = {}
+        self.grouper = Grouper(self.source, pool, names, log, lambda endpoint: self._options.get(endpoint), OF_ADDRESS)
+        self._units = []
+        self._error = None
+        self._read = None                    # what the file looked like when it was read last
+        self._seen = None                    # what it looked like the last time
+        self._answered = None
+        self._empty_since = None
+        self._lookups = collections.Counter()
+        self._wake = Event()
+
+    def run(self):
+        grouping = gevent.spawn(self.grouper.run)
+        try:
+            while True:
+                self._wake.clear()
+                self.look()
+                self.settled = True
+                self._wake.wait(self._interval)
+        finally:
+            grouping.kill(block=False)
+
+    def close(self):
+        self.grouper.close()
+
+    @never_waits
+    def refresh_now(self):
+        self._read = None
+        self.grouper.refresh_now()
+        self._wake.set()
+
+    @never_waits
+    def need(self, endpoint=None):
+        """It is looked at every second anyway."""
+
+    def endpoints(self):
+        return sorted(endpoint for unit in self._units for endpoint in unit)
+
+    def snapshot(self):
+        return {
+            'kind': self.kind, 'name': self.name, 'port': None,
+            'addresses': [endpoint_text(*endpoint) for endpoint in self.endpoints()],
+            'age': None if self._answered is None else self._clock() - self._answered,
+            'ttl': None, 'error': self._error, 'state': self.state, 'lookups': dict(self._lookups),
+        }
+
+    def publish(self):
+        """Give the pool what there is now, for those that do not `run` it."""
+        self.look()
+
+    def look(self):
+        """Look at the file, and take what it lists where that has changed."""
+        signature = _signature(self.name)
+        first, stable = not self.settled, signature == self._seen
+        self._seen = signature
+        if self.state == 'holding':
+            self._let_go_in_time()
+        if signature == self._read and not first or not (first or stable):
+            return
+        self._read = signature
+        try:
+            backends = self._file.servers_in(read_small_file(self.name, _MAX_BYTES).decode('latin-1'))
+            self._refuse_loops(backends)
+        except (EnvironmentError, ValueError) as error:
+            return self._end('failing', getattr(error, 'strerror', None) or str(error))
+        self._answered = self._clock()
+        if backends or not self._units:
+            self._take(backends)
+        else:
+            self._empty_since = self._clock()
+            self._end('holding', 'it lists no server')
+
+    def _take(self, backends):
+        self._options = dict((endpoint, backend.options) for backend in backends for endpoint in backend.addresses)
+        self._units = [list(backend.addresses) for backend in backends]
+        self.grouper.publish(self._units)
+        self._end(*(('ok', None) if backends else ('empty', 'it lists no server')))
+
+    def _let_go_in_time(self):
+        if self._clock() - self._empty_since >= self._hold:
+            self._take([])
+
+    def _refuse_loops(self, backends):
+        for backend in backends:
+            for endpoint in backend.addresses:
+                if any(would_come_back(endpoint, listener) for listener in self.listeners()):
+                    raise ValueError('%s is our own listener' % endpoint_text(*endpoint))
+
+    def _end(self, state, error):
+        self._lookups[state] += 1
+        changed = (state, error) != (self.state, self._error)
+        self.state, self._error = state, error
+        if state == 'ok':
+            self._log.info('servers_file', '{path}: {count} servers', path=self.name, count=len(self._units))
+        elif changed:
+            self._log.warning('servers_file_failing', '{path}: {error}; {count} servers known', path=self.name, error=error,
+                              count=len(self._units))
+
+
+def _signature(path):
+    try:
+        status = os.stat(path)
+    except EnvironmentError as error:
+        return error.errno
+    return status.st_mtime, status.st_ctime, status.st_size, status.st_ino

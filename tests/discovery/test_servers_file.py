@@ -1,0 +1,133 @@
+"""A file of servers: read again when it changes, all or nothing."""
+from __future__ import absolute_import, division, print_function
+
+import os
+
+import pytest
+
+from sidelb_lib.config import settings
+from sidelb_lib.config.servers_file import ServersFile, parse_servers_file
+from sidelb_lib.discovery.server_names import ServerNames
+from sidelb_lib.discovery.servers_file import FileSource
+from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.pool.pool import Pool
+from tests.support.recording import RecordingLog
+
+
+class Clock(object):
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Setting(object):
+    def __init__(self, directory):
+        self.path = str(directory.join('servers'))
+        self.log, self.clock = RecordingLog(), Clock()
+        self.pool = Pool(RoundRobin(lambda: 0.0), self.log, self.clock, settings.defaults())
+        self.source = FileSource(ServersFile(self.path), self.pool, ServerNames(None, group='off'), self.log,
+                                 lambda: [('127.0.0.1', 5432)], self.clock, hold=30)
+
+    def replace(self, *lines):
+        """In one step, as good tools do."""
+        with open(self.path + '.new', 'w') as new:
+            new.write(''.join(line + '\n' for line in lines))
+        os.rename(self.path + '.new', self.path)
+
+    def look(self, times=2):
+        for _ in range(times):
+            self.source.look()
+            self.source.settled = True
+            self.clock.now += 1
+        return [str(address) for address in self.pool.addresses()]
+
+
+@pytest.fixture
+def setting(tmpdir):
+    return Setting(tmpdir)
+
+
+def test_the_servers_of_a_file_are_there_at_the_first_look(setting):
+    setting.replace('# by an agent', '', '10.9.0.1:5432', '10.9.0.2:5432/weight=3  # the big one',
+                    '10.9.0.3:5432+[2001:db8::3]:5432')
+    assert setting.look(1) == ['10.9.0.1:5432', '10.9.0.2:5432', '10.9.0.3:5432', '[2001:db8::3]:5432']
+    assert [member.weight for member in setting.pool.members] == [1, 3, 1]
+    assert setting.source.snapshot()['state'] == 'ok'
+
+
+def test_a_changed_file_is_taken_when_it_has_settled(setting):
+    setting.replace('10.9.0.1:5432')
+    setting.look(1)
+    setting.replace('10.9.0.2:5432')
+    assert setting.look(1) == ['10.9.0.1:5432']
+    with open(setting.path, 'a') as stream:
+        stream.write('10.9.0.3:5432\n')
+    assert setting.look(1) == ['10.9.0.1:5432']
+    assert setting.look(1) == ['10.9.0.2:5432', '10.9.0.3:5432']
+
+
+@pytest.mark.parametrize('lines, error', [
+    (['10.9.0.2:5432', '10.9.0.3'], 'line 2: the port is missing'),
+    (['10.9.0.2:5432', 'nonsense \xff'], 'line 2: '),
+    (['db.example.com:5432'], 'line 1: a name stands in backends='),
+    (['10.9.0.2:5432', '10.9.0.2:5432'], 'line 2: 10.9.0.2:5432 stands here twice'),
+    (['0.0.0.0:5432'], 'line 1: 0.0.0.0 is not the address of a server'),
+    (['127.0.0.1:5432'], '127.0.0.1:5432 is our own listener'),
+    (['10.9.0.2:5432/wieght=2'], 'line 1: /wieght: no such option: did you mean weight=?'),
+    (['10.%d.%d.%d:1' % (n >> 16, n >> 8 & 255, n & 255) for n in range(4097)], 'line 4097: these are more than 4096'),
+])
+def test_a_file_with_a_mistake_changes_nothing(setting, lines, error):
+    setting.replace('10.9.0.1:5432')
+    setting.look()
+    setting.replace(*lines)
+    assert setting.look(4) == ['10.9.0.1:5432']
+    told, = setting.log.events('servers_file_failing')
+    assert told.startswith('%s: %s' % (setting.path, error))
+    assert told.endswith('; 1 servers known')
+    setting.replace('10.9.0.2:5432')
+    assert setting.look() == ['10.9.0.2:5432']
+    assert setting.source.snapshot()['error'] is None
+
+
+def test_a_file_that_is_gone_leaves_the_servers(setting):
+    setting.replace('10.9.0.1:5432')
+    setting.look()
+    os.remove(setting.path)
+    assert setting.look(100) == ['10.9.0.1:5432']
+    assert len(setting.log.events('servers_file_failing')) == 1
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for(setting):
+    assert setting.look() == []
+    assert setting.source.snapshot()['state'] == 'failing'
+    setting.replace('10.9.0.1:5432')
+    assert setting.look() == ['10.9.0.1:5432']
+
+
+def test_an_empty_file_is_distrusted_for_the_hold(setting):
+    setting.replace('10.9.0.1:5432')
+    setting.look()
+    setting.replace('# nobody')
+    assert setting.look(30) == ['10.9.0.1:5432']
+    assert setting.look(5) == []
+    assert setting.source.snapshot()['state'] == 'empty'
+    setting.replace('10.9.0.1:5432')
+    assert setting.look() == ['10.9.0.1:5432']
+
+
+def test_a_fifo_in_its_place_blocks_nobody(setting):
+    os.mkfifo(setting.path)
+    assert setting.look() == []
+    assert 'no regular file' in setting.source.snapshot()['error']
+
+
+@pytest.mark.parametrize('text', ['servers', './servers', '/a\0b', ''])
+def test_a_path_that_is_none_is_a_mistake(text):
+    with pytest.raises(ValueError):
+        parse_servers_file(text)
+
+
+def test_a_file_is_enough_to_start_with():
+    assert str(settings.parse(['127.0.0.1:1', 'servers_file=/run/servers'], {}).servers_file) == '/run/servers'
