@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool as GreenletPool
 
-from .exchange import Deadline, ProbeFailed, Result
+from .exchange import Deadline, Misconfigured, ProbeFailed, Result
 
 FIRST_SECONDS = 1.0               # within which an address is probed for the first time
 QUICK_SECONDS = 1.0               # while a state may be changing the next probe comes within this time
@@ -51,6 +51,7 @@ class Prober(object):
         self._current = {}                # address -> turn of its entry that counts, or None while it is being probed
         self._planned = {}                # address -> when that entry is due
         self._changed = Event()
+        self._complaints = {}             # address -> what the log was told of a check that is misconfigured
         self._stopped = False
         self._greenlets = places.greenlets
         for address in pool.addresses():
@@ -112,8 +113,23 @@ class Prober(object):
         elif event == 'removed':
             self._current.pop(subject, None)
             self._planned.pop(subject, None)
+            self._complaints.pop(subject, None)
         elif event == 'failed' and self._current.get(subject) is not None and subject.streak:
             self._hasten(subject)                # a client found it dead: look again soon
+        elif event == 'role':
+            self._ask_siblings(subject)          # another may have it now
+        elif event in ('down', 'demoted') and self._pool.needs_role:
+            self._ask_siblings(subject)
+
+    def _ask_siblings(self, subject):
+        """Probe all others, at once but for those that were probed just now: two whose roles flap must not keep all busy."""
+        recently = self._clock() - self._quick
+        for address, turn in list(self._current.items()):
+            if turn is not None and address is not subject:
+                if address.last_probe is None or address.last_probe < recently:
+                    self._schedule(address, 0)
+                else:
+                    self._hasten(address)
 
     def _hasten(self, address):
         """Probe within QUICK_SECONDS. Further failures must not put off what is due so soon already."""
@@ -154,12 +170,26 @@ class Prober(object):
             address.probe_seconds = self._clock() - began
         except ProbeFailed as failure:
             result = Result('down', None, str(failure), None)
+        except Misconfigured as mistake:
+            self._complain(address, str(mistake))
+            return
+        self._complaints.pop(address, None)
         if not self._stopped:
             self._pool.report_result(address, result, began)
 
+    def _complain(self, address, mistake):
+        """The check can't be made as it is set up: say so once, not at each probe."""
+        if self._complaints.get(address) != mistake:
+            self._complaints[address] = mistake
+            self._log.warning('check_misconfigured', 'can not check {address}: {error}', address=str(address),
+                              error=mistake)
+        if not self._stopped:
+            self._pool.report_unknown(address)
+
     def _pause(self, address):
-        """Seconds until the next probe of `address`: few while results contradict its state."""
-        if address.streak:
+        """Seconds until the next probe of `address`: few while results contradict its state, or the role that is wanted
+        is nobody's."""
+        if address.streak or self._pool.needs_role:
             return self._quick * (0.8 + 0.2 * self._random())
         return self._interval * (0.9 + 0.2 * self._random())
 

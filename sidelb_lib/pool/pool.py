@@ -98,6 +98,11 @@ class Pool(Membership):
         return address is not None and address.up
 
     @property
+    def needs_role(self):
+        """Is there nobody that has the role which the check asks for?"""
+        return self._wants_role and not self.healthy
+
+    @property
     def tier(self):
         """The tier that new sessions go to first; None while there is nobody."""
         return getattr(self._policy, 'active', None)

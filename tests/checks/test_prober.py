@@ -13,7 +13,7 @@ from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.round_robin import RoundRobin
-from sidelb_lib.checks.exchange import PASSED, ProbeFailed
+from sidelb_lib.checks.exchange import PASSED, Misconfigured, ProbeFailed, Result
 from sidelb_lib.checks.prober import MAX_AT_ONCE, MAX_DOUBTFUL_AT_ONCE, Places, Prober
 
 from ..support.recording import RecordingLog
@@ -280,3 +280,63 @@ def test_a_prober_that_is_ended_while_it_waits_for_a_place_keeps_none(log):
     greenlet.kill()
     assert places.doubtful._taken == 0
     blocked.set()
+
+
+class Roles(object):
+    """A probe function of servers of which the port `primary` is the primary, the others replicas."""
+
+    def __init__(self, primary):
+        self.primary = primary
+        self.asked = []
+
+    def __call__(self, address, deadline):
+        self.asked.append(address.port)
+        if address.port == self.primary:
+            return Result('up', 'primary', None, None)
+        return Result('standby', 'replica', None, None)
+
+
+@pytest.fixture
+def pool_of_roles(log):
+    return Pool(RoundRobin(random.random), log, monotonic, defaults(check='redis/primary'))
+
+
+def states(pool):
+    return [address.state for address in pool.addresses()]
+
+
+def test_when_one_role_changes_the_others_are_asked_at_once(pool_of_roles, log):
+    fill(pool_of_roles)
+    probe = Roles(1)
+    prober = Prober(pool_of_roles, probe, log, monotonic, random.random, interval=60)
+    running = gevent.spawn(prober.run)
+    wait_until('not all are known', lambda: states(pool_of_roles) == ['up', 'standby', 'standby'])
+    probe.primary = 2
+    prober._schedule(pool_of_roles.addresses()[0], 0)          # its turn
+    wait_until('the new primary was not found', lambda: states(pool_of_roles) == ['standby', 'up', 'standby'])
+    running.kill()
+
+
+def test_while_nobody_has_the_role_everybody_is_asked_within_a_second(pool_of_roles, log):
+    fill(pool_of_roles)
+    probe = Roles(None)
+    prober = Prober(pool_of_roles, probe, log, monotonic, random.random, interval=60)
+    running = gevent.spawn(prober.run)
+    wait_until('they are not asked again', lambda: all(probe.asked.count(port) >= 2 for port in (1, 2, 3)))
+    probe.primary = 3
+    wait_until('the primary was not found', lambda: states(pool_of_roles)[2] == 'up')
+    assert prober._pause(pool_of_roles.addresses()[0]) >= 54
+    running.kill()
+
+
+def test_a_check_that_is_misconfigured_takes_nobody_down_and_is_told_once(pool, log, start_prober):
+    fill(pool, 1)
+    asked = []
+
+    def wrong_password(address, deadline):
+        asked.append(address)
+        raise Misconfigured('password authentication failed')
+    start_prober(wrong_password, interval=0.001)
+    wait_until('it is not probed', lambda: len(asked) > 5)
+    assert pool.healthy and pool.addresses()[0].failed_probes == 0
+    assert len(log.events('check_misconfigured')) == 1
