@@ -255,7 +255,7 @@ class Process(object):
         from .observe.http import Application, HttpServer
         versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
         application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
-                                  socket.gethostname())
+                                  (socket.gethostname(),) + self._settings.http_hosts)
         self._http_server = HttpServer(listener, application, self.log)
         self._http_server.start()
         self.log.info('http', 'health, metrics and status page at http://{address}/',

@@ -172,6 +172,10 @@ TABLE = _table(
              of_process=True, needs_restart=True),
         _row('http', parse_http, 'off', 'ip:port for health, metrics and a status page, or off', of_process=True,
              needs_restart=True),
+        _row('http_hosts', parse_host_name, '-',
+             'further names under which HTTP may be asked, with commas, like the one that Prometheus scrapes; IP '
+             'addresses, names without a dot and the name of this host always may', is_list=True, of_process=True,
+             needs_restart=True),
         _row('reuse_port', parse_switch, 'off',
              'on: several instances may have the same listener (SO_REUSEPORT)', needs_restart=True),
         _row('log_level', one_of('debug', 'info', 'warning', 'error'), 'info',

@@ -65,18 +65,18 @@ class Application(object):
 
     `startup()` and `readiness()` return (ok, a sentence that says why), `snapshot(with_history)` the
     snapshot. `versions`
-    is what `sidelb_build_info` shows, `clock` the wall clock, `host_name` a name of this host under which it may be
+    is what `sidelb_build_info` shows, `clock` the wall clock, `host_names` are the names under which it may be
     asked.
     """
 
-    def __init__(self, startup, readiness, snapshot, versions, log, clock, host_name=''):
+    def __init__(self, startup, readiness, snapshot, versions, log, clock, host_names=()):
         self._startup = startup
         self._readiness = readiness
         self._snapshot = snapshot
         self._versions = versions
         self._log = log
         self._clock = clock
-        self._host_name = host_name
+        self._host_names = [name.lower().rstrip('.') for name in host_names]
         self._html, self._page_policy = page.load()
         self._has_metrics = metrics.load()
         self._turn = BoundedSemaphore(1)       # big answers are made one after the other: they delay nobody
@@ -103,9 +103,9 @@ class Application(object):
         if environ['REQUEST_METHOD'] not in ('GET', 'HEAD'):
             return text_answer('405 Method Not Allowed', 'there is only GET and HEAD', ('Allow', 'GET, HEAD'))
         host = environ.get('HTTP_HOST')
-        if host is not None and not is_own_host(host, self._host_name):
+        if host is not None and not is_own_host(host, self._host_names):
             return text_answer('403 Forbidden', 'this is not the host that was asked for: ask by an IP address, '
-                               'by localhost or by %s' % (self._host_name or 'a name without dots'))
+                               'by localhost or by %s' % (', '.join(self._host_names) or 'a name without dots'))
         answer_path = self._paths.get(environ['PATH_INFO'])
         if answer_path is None:
             return text_answer('404 Not Found', 'there is only ' + ' '.join(sorted(self._paths)))
@@ -149,7 +149,7 @@ def headers_of(answer):
     return headers
 
 
-def is_own_host(text, host_name):
+def is_own_host(text, host_names):
     """May the Host header say so? A page in somebody's browser can have its own name lead to us (DNS rebinding), but no
     IP address, no name of this host, and no name without a dot, for nobody can register one."""
     match = _HOST.match(text)
@@ -157,7 +157,7 @@ def is_own_host(text, host_name):
         return False
     name = match.group(1).lower().rstrip('.')
     return (canonical_ip(name.strip('[]')) is not None or '.' not in name or name.endswith('.localhost') or
-            name == host_name.lower())
+            name in host_names)
 
 
 # --- the server -----------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Running(object):
         self.log = RecordingLog()
         application = http.Application(
             lambda: self.stub.started, lambda: self.stub.ready, lambda with_history: self.stub.snapshot(), {'version': '1'},
-            self.log, lambda: 0.0, 'web7.example.com')
+            self.log, lambda: 0.0, ['web7.example.com'])
         self.server = http.HttpServer(listen_tcp('127.0.0.1', 0), application, self.log, **options)
         self.address = self.server.address
 
@@ -292,6 +292,12 @@ def test_every_answer_keeps_browsers_from_storing_guessing_framing_and_sharing(r
         assert "default-src 'none'" in headers['content-security-policy']
         assert "frame-ancestors 'none'" in headers['content-security-policy']
         assert headers['connection'] == 'close'
+
+
+def test_it_may_be_asked_by_the_names_that_http_hosts_gives():
+    with Server('A') as server, sidelb_with_http(server, 'http_hosts=db.Example.com,metrics.example.net') as sidelb:
+        for host, status in (('db.example.com', 200), ('metrics.example.net:8404', 200), ('evil.example.net', 403)):
+            assert send(sidelb.http, 'GET /liveness HTTP/1.1\r\nHost: %s\r\n\r\n' % host).status == status, host
 
 
 def test_head_is_answered_like_get_without_a_body(running):
