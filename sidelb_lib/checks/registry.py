@@ -29,6 +29,7 @@ CHECKS = (
     Check('mysql', ('tcp',), '[:PORT][/primary|replica]', 'MySQL or MariaDB evaluates logins; or has the role'),
     Check('redis', ('tcp',), '[:PORT][/primary|replica]', 'PING is answered; or the role'),
     Check('tls', ('tcp',), '[:PORT][/NAME]', 'a TLS handshake ends well'),
+    Check('run', ('tcp', 'udp'), ':PATH[,role]', 'a program says so'),
     Check('script', ('tcp', 'udp'), 'want:TEXT,ask:TEXT,...', 'a conversation goes as written'),
 )
 
@@ -124,6 +125,8 @@ def _split(text):
     """(name of the kind, text of the port or None, WHAT or None)."""
     if text.partition(':')[0].lower() in SCRIPT_WORDS:
         return 'script', None, text
+    if text[:4].lower() == 'run:':
+        return 'run', None, text[4:]
     name, port, what = _PARTS.match(text).groups()
     return name.lower(), port, what
 
