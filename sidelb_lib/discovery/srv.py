@@ -81,7 +81,8 @@ class Srv(Domain):
 
     `port` is None, or the port of all servers whatever the records say. `resolver` is asked for the records, `book` for the
     addresses of targets. `options` are those of the name as a whole. A target that the records do not have any more leaves
-    at once; an empty answer for the name itself is distrusted for `hold` seconds, as that for the addresses of a target.
+    at once, or after `obsolete` seconds; an empty answer for the name itself is distrusted for `hold` seconds, as that for
+    the addresses of a target.
     """
 
     kind = 'srv'
@@ -93,6 +94,7 @@ class Srv(Domain):
         self._names = names
         self._options = options
         self._targets = []
+        self._missing = {}           # Target that the last records did not have -> since when
         self._logged = set()         # records that were logged
         self._hosts = {}             # (target's name, port) -> {'A': FamilyState, 'AAAA': FamilyState}
         names.follow(self.source, (), [self.name])
@@ -113,8 +115,9 @@ class Srv(Domain):
             srv.take(_without_dot(answer), self._clock(), self._hold)
             if answer.kind == FOUND:
                 self._answered = self._clock()
-        self._targets, useless = targets_of(srv.ips, self.port)
+        targets, useless = targets_of(srv.ips, self.port)
         self._log_useless(useless)
+        self._targets = targets + self._obsolete_ones(targets)
         former, self._hosts = self._hosts, {}
         for target in self._targets:
             key = target.name, target.port
@@ -126,6 +129,18 @@ class Srv(Domain):
         state, self._error = self._judge()
         self._change_state(state)
         return self._delay()
+
+    def _obsolete_ones(self, targets):
+        """Targets that the records had within the last `obsolete` seconds and have no more: some name servers give a part of
+        all records each time."""
+        now, present = self._clock(), set((target.name, target.port) for target in targets)
+        if not targets or not self._obsolete:
+            self._missing = {}
+            return []
+        since = dict((target, self._missing.get(target, now)) for target in self._targets)
+        self._missing = dict((target, when) for target, when in since.items()
+                             if (target.name, target.port) not in present and now - when < self._obsolete)
+        return sorted(self._missing)[:MAX_TARGETS]
 
     def _look_up_targets(self):
         workers = Workers(_AT_ONCE)

@@ -144,6 +144,18 @@ def test_a_target_that_vanishes_leaves_at_once_and_a_new_weight_keeps_sessions(s
         service.wait_for([DB2])
 
 
+def test_a_target_that_the_records_leave_out_is_kept_for_dns_obsolete(server):
+    """Consul gives three of all by UDP."""
+    with Service(server.address, dns_obsolete=60.0).running() as service:
+        server.zone.set(NAME, 'SRV', ['10 7 5432 db1.example.com.'])
+        service.source.refresh_now()
+        wait_until('the records', lambda: service.source.snapshot()['targets'][0]['weight'] == 7)
+        assert service.members() == [DB1, DB2]
+    with Service(server.address, dns_obsolete=1.0).running() as service:
+        server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'])
+        service.wait_for([DB2])
+
+
 def test_a_target_without_addresses_is_no_server_until_it_has_some(server):
     server.zone.set(NAME, 'SRV', ['10 0 5432 db1.example.com.', '10 0 5432 db3.example.com.'])
     with Service(server.address).running() as service:
