@@ -146,7 +146,16 @@ def make(choice, context):
     probe = _module(choice.name).make(choice.options, context)
     if choice.port is None:
         return probe
-    return lambda address, deadline: probe(OtherPort(address, choice.port), deadline)
+    is_tcp = context.settings.proto == 'tcp'
+
+    def probe_other_port(address, deadline):
+        """What clients found dead at the server's own port is well when that takes a connection, too: a check of another
+        port would bring it back each time, for clients to find it dead again."""
+        result = probe(OtherPort(address, choice.port), deadline)
+        if is_tcp and address.connects.is_down:
+            _module('tcp').probe(address, deadline)
+        return result
+    return probe_other_port
 
 
 class OtherPort(object):

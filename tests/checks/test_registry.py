@@ -1,13 +1,23 @@
 """How a check is chosen, and that a new one is a file and a row."""
 from __future__ import absolute_import, division, print_function
 
+import random
+
+import gevent
 import pytest
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import Deadline, ProbeFailed
+from sidelb_lib.checks.prober import Prober
+from sidelb_lib.compat import monotonic
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.members import Address
+from sidelb_lib.pool.pool import Pool
 
+from ..support.recording import RecordingLog
 from ..support.servers import Server
+from ..support.waiting import wait_until
 
 
 def mistake(text):
@@ -63,7 +73,7 @@ def test_a_udp_service_may_be_checked_at_a_tcp_port_of_its_own():
 
 def test_an_own_port_is_that_of_the_same_address():
     with Server() as server:
-        probe = registry.make(registry.parse('tcp:%d' % server.address[1]), None)
+        probe = registry.make(registry.parse('tcp:%d' % server.address[1]), registry.Context(defaults(), None))
         assert probe(Address('127.0.0.1', 1, 0.0), Deadline(1.0)).state == 'up'
         with pytest.raises(ProbeFailed):
             probe(Address('127.0.0.2', 1, 0.0), Deadline(1.0))
@@ -71,3 +81,23 @@ def test_an_own_port_is_that_of_the_same_address():
 
 def test_more_than_the_kind_takes_is_told_with_its_grammar():
     assert mistake('udp/x') == 'nothing comes after udp but a port: write udp'
+
+
+def test_what_clients_found_dead_does_not_come_back_by_another_port_alone():
+    with Server(name='clients') as server, Server(name='health') as health:
+        server.refuse()
+        settings = defaults(check='tcp:%d' % health.address[1])
+        log = RecordingLog()
+        pool = Pool(RoundRobin(random.random), log, monotonic, settings)
+        pool.update('test', [(None, [server.address[:2]])])
+        address, = pool.addresses()
+        for _ in range(2):
+            pool.report_failure(address, 'refused')
+        probe = registry.make(settings.check, registry.Context(settings, monotonic))
+        prober = Prober(pool, probe, log, monotonic, random.random, interval=0.02, timeout=1.0)
+        running = gevent.spawn(prober.run)
+        wait_until('it is not probed', lambda: address.failed_probes > 5)
+        assert not address.up and not log.events('member_up')
+        server.listen()
+        wait_until('it is down', lambda: address.up)
+        running.kill()
