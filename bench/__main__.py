@@ -2,6 +2,7 @@
 
 Usage:
   bench [options] [--also=NAME=PATH]...
+  bench soak [--minutes=N]      (see bench soak --help)
 
 Options:
   --only=NAMES         Scenarios to run, with commas; * stands for anything: udp-*,latency
@@ -43,6 +44,7 @@ import bench.report
 import bench.runner
 import bench.scenarios
 import bench.servers
+import bench.soak
 
 QUICK = bench.runner.Scale(rounds=1, seconds=0.5, rest_seconds=3)
 REST_SECONDS = 15
@@ -53,6 +55,8 @@ class ArgumentError(bench.errors.BenchError):
 
 
 def main(arguments):
+    if arguments[:1] == ['soak']:
+        return bench.soak.main(arguments[1:])
     try:
         options = docopt.docopt(__doc__, arguments)
         scenarios = bench.scenarios.scenarios()

@@ -1,0 +1,312 @@
+"""The soak: mixed traffic through a real SideLB while faults are injected, servers flap and SIGHUP comes.
+
+Usage:
+  bench soak [--minutes=N] [--seed=N] [--python=PATH] [--faults=LIST]
+
+Options:
+  --minutes=N    How long [default: 10]
+  --seed=N       Of the traffic; chosen and printed when left out
+  --python=PATH  Interpreter for SideLB; default: the one that runs this
+  --faults=LIST  Every Nth call of a kind fails; '' for none
+                 [default: accept=53,socket=61,connect=47,send=211,splice=31,setsockopt=37,pipe=5]
+
+Three echo servers for TCP and UDP each; one at a time refuses for a while and comes back, its sessions go on. So no client
+may lose a byte, and no server that listens may be called down. (A connection that was in the accept queue at the moment in
+which a server begins to refuse is reset by the kernel: that one is counted and is no finding.)
+The report compares descriptors, memory and greenlets at the end
+with those after a warm-up. Exit code 1 when anything is not zero or not flat.
+"""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+import docopt
+
+import bench.errors
+import bench.machine
+import bench.processes
+
+HOST = '127.0.0.1'
+SERVERS = 3
+TCP_CLIENTS, UDP_CLIENTS = 8, 4
+FLAP_SECONDS, HUP_SECONDS = 3.0, 5.0
+REFUSED_SECONDS = 1.5
+NOTICE_SECONDS = 8.0            # a server that refused may be called down for so long after it is back
+SETTLE_SECONDS = 6.0            # for sessions to end, and for UDP's session_timeout=2s
+MAX_BYTES = 400000
+PATTERN = bytes(bytearray(range(251))) * (MAX_BYTES // 251 + 2)
+MORE_DESCRIPTORS, MORE_KIB, MORE_GREENLETS = 4, 4096, 4
+
+
+class Server(object):
+    """An echo server that can refuse for a while: its listener closes, its sessions go on."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.port = bench.machine.free_port()
+        self.refused_at = 0
+        self.refused_until = 0      # by time.monotonic(): until then, and a little longer, it may be called down
+        self._sock = None
+        self.open()
+
+    def open(self):
+        sock = socket.socket(socket.AF_INET, self.kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, self.port))
+        if self.kind == socket.SOCK_STREAM:
+            sock.listen(512)
+        sock.settimeout(0.2)
+        self._sock = sock
+        start(self._accept if self.kind == socket.SOCK_STREAM else self._answer, sock)
+
+    def refuse(self):
+        """Until `open()`. What it had accepted goes on."""
+        self.refused_until = time.monotonic() + REFUSED_SECONDS
+        sock, self._sock = self._sock, None
+        sock.close()
+        self.refused_at = time.monotonic()
+
+    def may_be_down(self):
+        return time.monotonic() < self.refused_until + NOTICE_SECONDS
+
+    def _accept(self, sock):
+        while self._sock is sock:
+            try:
+                start(echo, sock.accept()[0])
+            except socket.timeout:
+                pass
+            except OSError:
+                return
+
+    def _answer(self, sock):
+        while self._sock is sock:
+            try:
+                data, client = sock.recvfrom(65535)
+                sock.sendto(data, client)
+            except socket.timeout:
+                pass
+            except OSError:
+                return
+
+
+def start(function, *arguments):
+    thread = threading.Thread(target=function, args=arguments)
+    thread.daemon = True
+    thread.start()
+    return thread
+
+
+def echo(sock):
+    with sock:
+        try:
+            for data in iter(lambda: sock.recv(65536), b''):
+                sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+class Tally(object):
+    """What clients have seen."""
+
+    def __init__(self):
+        self.counts = collections.Counter()
+        self.findings = collections.Counter()
+
+    def add(self, what, number=1):
+        self.counts[what] += number
+
+    def find(self, what):
+        self.findings[what] += 1
+
+
+def tcp_client(address, chance, tally, over, servers):
+    """Sends some bytes in pieces, half-closes, and wants all of them back."""
+    while not over.is_set():
+        size = chance.choice([1, 100, 5000, 60000, MAX_BYTES])
+        received, began = bytearray(), time.monotonic()
+        try:
+            with socket.create_connection(address, 20) as sock:
+                writer = start(write, sock, size, chance.choice([1000, 70000]))
+                for data in iter(lambda: sock.recv(65536), b''):
+                    received += data
+                writer.join(20)
+        except OSError as error:
+            if not received and any(began < server.refused_at + 0.05 for server in servers):
+                tally.add('TCP sessions reset in an accept queue')
+                continue
+            tally.find('TCP: a session failed: %s' % (error.strerror or error))
+        else:
+            if received != PATTERN[:size]:
+                tally.find('TCP: bytes were lost or changed, but the end was an orderly one')
+        tally.add('TCP sessions')
+        tally.add('TCP bytes', len(received))
+
+
+def write(sock, size, piece):
+    try:
+        for begin in range(0, size, piece):
+            sock.sendall(PATTERN[begin:min(size, begin + piece)])
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass                    # the reader says what became of it
+
+
+def udp_client(address, chance, tally, over, servers):
+    """Some datagrams from a new port, each sent up to three times."""
+    while not over.is_set():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            sock.connect(address)
+            for number in range(chance.randrange(1, 30)):
+                data = b'%d ' % number + PATTERN[:chance.choice([0, 100, 1400, 9000])]
+                if not any(answered(sock, data, tally) for _ in range(3)):
+                    tally.find('UDP: three times no answer')
+                tally.add('UDP datagrams')
+
+
+def answered(sock, data, tally):
+    try:
+        sock.send(data)
+        while sock.recv(65535) != data:
+            tally.add('UDP late replies')
+        return True
+    except OSError:
+        tally.add('UDP datagrams sent again')
+        return False
+
+
+class Balancer(object):
+    """The program under test, with faults."""
+
+    def __init__(self, python, kind, faults, directory, servers):
+        self.kind = kind
+        self.servers = servers
+        self.address = (HOST, bench.machine.free_port())
+        self._report = os.path.join(directory, kind)
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'faulty.py')
+        self.child = bench.processes.Child(
+            [python, program, self._report, faults, '%s:%d' % self.address] +
+            ['%s:%d' % (HOST, server.port) for server in servers] +
+            ['proto=' + kind, 'status_socket=off', 'check_interval=0.5s', 'check_timeout=1s', 'connect_timeout=1s',
+             'log_format=json', 'drain_timeout=3s'] + (['session_timeout=2s'] if kind == 'udp' else []))
+
+    def figures(self):
+        """Descriptors, memory in KiB and greenlets now, and injected faults by kind."""
+        if os.path.exists(self._report):
+            os.remove(self._report)
+        os.kill(self.child.pid, signal.SIGRTMIN)
+        bench.processes.wait_until(self.child, lambda: os.path.exists(self._report))
+        with open(self._report) as stream:
+            report = json.load(stream)
+        descriptors = len(os.listdir('/proc/%d/fd' % self.child.pid))
+        return dict(report, descriptors=descriptors, memory=self.child.resident() // 1024)
+
+    def events(self):
+        lines = [line for line in self.child.output().splitlines() if line.startswith('{')]
+        return [json.loads(line) for line in lines if line.endswith('}')]
+
+
+def flap(servers, over):
+    """One server of each kind at a time refuses and comes back."""
+    while not over.wait(FLAP_SECONDS):
+        chosen = [random.choice(group) for group in servers]
+        for server in chosen:
+            server.refuse()
+        over.wait(REFUSED_SECONDS)
+        for server in chosen:
+            server.open()
+
+
+def watch(balancers, tally, over):
+    """Say so when a server that listens is called down."""
+    seen = collections.Counter()
+    while not over.wait(0.2):
+        for balancer in balancers:
+            events = balancer.events()
+            for event in events[seen[balancer]:]:
+                if event['event'] == 'member_down':
+                    port = int(re.search(r':(\d+)$', event['address']).group(1))
+                    server, = [each for each in balancer.servers if each.port == port]
+                    if not server.may_be_down():
+                        tally.find('%s: a server that listened was called down: %s' % (balancer.kind, event['error']))
+                elif event['level'] == 'error':
+                    tally.find('%s: error in the log: %s' % (balancer.kind, event['message'][:300]))
+            seen[balancer] = len(events)
+
+
+def traffic(balancers, servers, seconds, seed, tally):
+    over = threading.Event()
+    threads = []
+    for balancer, client, count in zip(balancers, (tcp_client, udp_client), (TCP_CLIENTS, UDP_CLIENTS)):
+        for number in range(count):
+            threads.append(start(client, balancer.address, random.Random('%s %d' % (seed, number)), tally, over,
+                                 balancer.servers))
+    threads += [start(flap, servers, over), start(watch, balancers, tally, over)]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(max(0, min(HUP_SECONDS, end - time.monotonic())))
+        for balancer in balancers:
+            balancer.child.check()
+            os.kill(balancer.child.pid, signal.SIGHUP)
+    over.set()
+    for thread in threads:
+        thread.join(60)
+    time.sleep(SETTLE_SECONDS)
+
+
+def compare(before, after):
+    """Lines about what has grown."""
+    limits = (('descriptors', MORE_DESCRIPTORS), ('memory', MORE_KIB), ('greenlets', MORE_GREENLETS))
+    return ['%s grew from %d to %d' % (name, before[name], after[name]) for name, more in limits
+            if after[name] > before[name] + more]
+
+
+def soak(python, seconds, seed, faults):
+    """Run it and print the report; returns the exit code."""
+    tally = Tally()
+    servers = [[Server(kind) for _ in range(SERVERS)] for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    with tempfile.TemporaryDirectory(prefix='sidelb-soak-') as directory:
+        balancers = [Balancer(python, kind, faults, directory, group) for kind, group in zip(('tcp', 'udp'), servers)]
+        try:
+            for balancer in balancers:
+                bench.processes.wait_until(balancer.child, lambda: 'listening' in balancer.child.output())
+            traffic(balancers, servers, max(2.0, seconds * 0.2), seed, Tally())         # warm-up
+            before = [balancer.figures() for balancer in balancers]
+            traffic(balancers, servers, seconds, seed, tally)
+            after = [balancer.figures() for balancer in balancers]
+        finally:
+            for balancer in balancers:
+                balancer.child.stop()
+    for balancer, first, last in zip(balancers, before, after):
+        for line in compare(first, last):
+            tally.find('%s: %s' % (balancer.kind, line))
+        print('%s: %s' % (balancer.kind, ', '.join('%s %d -> %d' % (name, first[name], last[name])
+                                                   for name in ('descriptors', 'memory', 'greenlets'))))
+        print('    injected: ' + (', '.join('%s %d' % each for each in sorted(last['injected'].items())) or 'nothing'))
+    print(', '.join('%s %d' % each for each in sorted(tally.counts.items())))
+    for what, count in sorted(tally.findings.items()):
+        print('FOUND %d times: %s' % (count, what))
+    print('seed %s: %s' % (seed, 'nothing found' if not tally.findings else 'NOT well'))
+    return int(bool(tally.findings))
+
+
+def main(arguments):
+    options = docopt.docopt(__doc__, ['soak'] + arguments)
+    seed = options['--seed'] or str(random.randrange(10 ** 6))
+    bench.machine.raise_descriptor_limit()
+    try:
+        return soak(options['--python'] or sys.executable, 60 * float(options['--minutes']), seed, options['--faults'])
+    except bench.errors.BenchError as error:
+        sys.stderr.write('bench: %s\n' % error)
+        return 1

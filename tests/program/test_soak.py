@@ -1,0 +1,33 @@
+"""A short form of `python -m bench soak`, and that it finds what it is for."""
+from __future__ import absolute_import, division, print_function
+
+import sys
+
+import pytest
+
+from ..support.processes import run
+from ..support.program import PROJECT, clean_environ
+
+pytestmark = pytest.mark.once
+
+if sys.version_info[0] == 2:
+    pytest.skip('bench/ runs on Python 3 alone', allow_module_level=True)
+
+import bench.soak               # noqa: E402 - after the skip
+
+
+def soak(*arguments):
+    return run([sys.executable, '-m', 'bench', 'soak', '--minutes=0.1'] + list(arguments), cwd=PROJECT,
+               environ=clean_environ(), timeout=55)
+
+
+def test_nothing_is_lost_blamed_or_left_behind_while_sends_fail_servers_flap_and_sighup_comes():
+    finished = soak('--faults=send=211,pipe=5,splice=31')
+    assert finished.returncode == 0, finished
+    assert 'nothing found' in finished.stdout and 'send' in finished.stdout
+
+
+def test_what_has_grown_is_named():
+    before = {'descriptors': 10, 'memory': 30000, 'greenlets': 8}
+    assert bench.soak.compare(before, dict(before, memory=31000)) == []
+    assert bench.soak.compare(before, dict(before, descriptors=40)) == ['descriptors grew from 10 to 40']
