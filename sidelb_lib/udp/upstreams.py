@@ -32,6 +32,7 @@ class Upstreams(object):
 
     def __init__(self, pool, settings):
         self.by_number = {}                # descriptor -> Session
+        self.new_socket = new_socket
         self._pool = pool
         self._single_reply = settings.responses == 1
         self._epoll = monkey.get_original('select', 'epoll')()
@@ -60,7 +61,7 @@ class Upstreams(object):
         """A connected socket, or None after the failure was reported. Raises HostIsShort."""
         address = lease.address
         try:
-            upstream, call = new_socket(address.family, socket.SOCK_DGRAM), 'connect'
+            upstream, call = self.new_socket(address.family, socket.SOCK_DGRAM), 'connect'
         except SocketError as error:
             upstream, call, code = None, 'socket', error.errno
         else:

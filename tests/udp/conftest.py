@@ -30,8 +30,8 @@ def balancer():
 def echo():
     servers = []
 
-    def make(name, host='127.0.0.1', port=0, delay=0):
-        servers.append(NamedEcho(name, host, port, delay))
+    def make(*args, **options):
+        servers.append(NamedEcho(*args, **options))
         return servers[-1]
     yield make
     for server in servers:

@@ -8,13 +8,14 @@ import socket
 
 import gevent
 
-from sidelb_lib.compat import monotonic
+from sidelb_lib.compat import monotonic, new_socket
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.listeners import listen_udp
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.udp.server import UdpServer
 
+from ..support.netns import entered
 from ..support.recording import RecordingLog
 
 SECONDS = 10
@@ -23,12 +24,13 @@ SECONDS = 10
 class NamedEcho(object):
     """Answers each datagram with its name, a blank and the datagram; `delay` seconds late."""
 
-    def __init__(self, name, host='127.0.0.1', port=0, delay=0):
+    def __init__(self, name, host='127.0.0.1', port=0, delay=0, namespace=None):
         self.name = name.encode('ascii')
         self.delay = delay
         self.received = []
         self.peers = set()
-        self.sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        with entered(namespace):
+            self.sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((host, port))
         self.endpoint = self.sock.getsockname()[:2]
         self.greenlet = gevent.spawn(self._serve)
@@ -55,14 +57,18 @@ class NamedEcho(object):
 
 
 class Balancer(object):
-    """A UdpServer and its pool, with what tests ask of them."""
+    """A UdpServer and its pool, with what tests ask of them. In a `namespace` all of its sockets belong to that."""
 
-    def __init__(self, mode='round-robin', host='127.0.0.1', **changes):
+    def __init__(self, mode='round-robin', host='127.0.0.1', namespace=None, **changes):
         self.log = RecordingLog()
+        self._namespace = namespace
         changes.setdefault('max_sessions', 1000)
         settings = defaults(proto='udp', check=changes.pop('check', 'udp'), **changes)
         self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, settings)
-        self.server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
+        with entered(namespace):
+            self.server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
+        if namespace:
+            self.server._upstreams.new_socket = self._new_socket
         self.server.start()
         self.port = self.server.address[1]
         self.greenlets = [gevent.spawn(self.server.watch_silence)]
@@ -70,11 +76,16 @@ class Balancer(object):
     def use(self, *endpoints):
         self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
 
-    def client(self, host='127.0.0.1', bound=''):
+    def _new_socket(self, *arguments):
+        with entered(self._namespace):
+            return new_socket(*arguments)
+
+    def client(self, host='127.0.0.1', bound='', port=0):
         """A socket connected to the balancer: it takes replies from the address it sends to alone."""
-        sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
-        if bound:
-            sock.bind((bound, 0))
+        with entered(self._namespace):
+            sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+        if bound or port:
+            sock.bind((bound, port))
         sock.connect((host, self.port))
         sock.settimeout(SECONDS)
         return sock

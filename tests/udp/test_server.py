@@ -12,9 +12,8 @@ import pytest
 
 from sidelb_lib.checks import udp as udp_check
 from sidelb_lib.checks.prober import Prober
-from sidelb_lib.compat import monotonic
+from sidelb_lib.compat import monotonic, new_socket
 from sidelb_lib.net.listeners import listen_udp
-from sidelb_lib.udp import upstreams
 
 from ..support.waiting import wait_until
 from .parts import OWN_IP, SECONDS, closed_endpoint, exchange
@@ -484,11 +483,11 @@ def test_a_host_without_ipv6_uses_the_other_servers(balancer, echo, monkeypatch)
     one = balancer()
     one.use(('2001:db8::1', 53), echo('A').endpoint)
 
-    def no_ipv6(family, kind, new_socket=upstreams.new_socket):
+    def no_ipv6(family, kind):
         if family == socket.AF_INET6:
             raise socket.error(errno.EAFNOSUPPORT, 'not supported')
         return new_socket(family, kind)
-    monkeypatch.setattr('sidelb_lib.udp.upstreams.new_socket', no_ipv6)
+    monkeypatch.setattr(one.server._upstreams, 'new_socket', no_ipv6)
     assert [one.ask() for _ in range(6)] == ['A'] * 6
     assert not one.pool.members[1].up
 
