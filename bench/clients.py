@@ -231,7 +231,8 @@ def polite_udp(host, port, seconds, count, name):
             latencies.append(time.monotonic() - sent_at[fileno])
             sent_at[fileno] = time.monotonic()
             clients[fileno].send(query)
-    figures = percentiles(latencies) if latencies else {}
+    # Whoever had no reply at all waited as long as this lasted, at least.
+    figures = percentiles(latencies or [float(seconds)])
     return dict(figures, count=len(latencies), lost=lost, seconds=time.monotonic() - begin)
 
 

@@ -1,4 +1,7 @@
-"""What is set on sockets beyond the kernel's defaults, and why. Each function raises SocketError."""
+"""What is set on sockets beyond the kernel's defaults, and why.
+
+All of it only tunes: a kernel that is short of memory for it (ENOBUFS) ends no session, so nothing here raises.
+"""
 from __future__ import absolute_import, division, print_function
 
 import socket
@@ -19,17 +22,26 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 SO_RCVBUFFORCE = 33                # socket(7)
 
 
+def tune(sock, level, option, value):
+    """Whether the kernel took it."""
+    try:
+        sock.setsockopt(level, option, value)
+    except SocketError:
+        return False
+    return True
+
+
 def send_without_delay(sock):
     """No Nagle delay. An accepted socket inherits it from its listener on Linux."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tune(sock, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def keep_alive(sock):
     """Have the kernel find out when the peer has vanished. An accepted socket inherits it from its listener on Linux."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+    tune(sock, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    tune(sock, socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+    tune(sock, socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
+    tune(sock, socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
 
 
 def bound_buffers(sock):
@@ -37,13 +49,11 @@ def bound_buffers(sock):
 
     With this and a pipe of 512 KiB (tcp/splicing) a stream is 10-20 % faster. An accepted socket inherits it.
     """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
+    tune(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_BUFFER_BYTES)
+    tune(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
 
 
 def raise_receive_buffer(sock):
     """As far as the system allows: past net.core.rmem_max only with CAP_NET_ADMIN, socket(7)."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-    except SocketError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    if not tune(sock, socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES):
+        tune(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

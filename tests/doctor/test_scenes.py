@@ -13,6 +13,8 @@ from ..support.program import COMMAND, Sidelb, clean_environ, run_sidelb
 from ..support.requirements import need_program
 from .scenes import HOSTS, LEADS_HERE, NAME_SERVER, RING, Scene, three_servers
 
+pytestmark = pytest.mark.once
+
 LISTENER = '127.0.0.1:5432'
 ASK = 'ring_domain=%s:5432' % RING
 

@@ -18,6 +18,8 @@ from ..support.servers import Server
 from ..support.waiting import wait_until
 from ..observe.test_http import get, sidelb_with_http
 
+pytestmark = pytest.mark.once
+
 HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&lt;</textarea>'
 NOW = '2026-11-23T12:00:00.000Z'
 

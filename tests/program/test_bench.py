@@ -28,6 +28,8 @@ import bench.scenarios          # noqa: E402
 import bench.servers            # noqa: E402
 import bench.targets            # noqa: E402
 
+pytestmark = pytest.mark.once
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCENARIOS = collections.OrderedDict((each.name, each) for each in bench.scenarios.scenarios())
 
