@@ -273,6 +273,12 @@ def _write_sockaddr(family, host, port, flow=0, scope=0):
     return head + struct.pack('!I', flow) + ip + struct.pack('=I', scope)
 
 
+def text_of(data):
+    """Bytes from outside as a `str`: UTF-8 on Python 2; what is none becomes U+FFFD on both."""
+    text = data.decode('utf-8', 'replace')
+    return text if str is not bytes else text.encode('utf-8')
+
+
 def let_traffic_pass():
     """For long computations: have the event loop look for events, and those who wait for them run.
 

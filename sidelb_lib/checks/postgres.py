@@ -15,6 +15,7 @@ import re
 import struct
 from collections import namedtuple
 
+from ..compat import text_of
 from ..net.endpoints import is_loopback
 from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, shown
 
@@ -129,7 +130,7 @@ class Session(object):
             body = self._conversation.read(length - 4)
             if kind == b'E':
                 fields = dict((field[:1], field[1:]) for field in body.split(b'\0') if field)
-                raise Refusal(str(fields.get(b'C', b'').decode('ascii', 'replace')), shown(fields.get(b'M', b'')))
+                raise Refusal(text_of(fields.get(b'C', b'')), shown(fields.get(b'M', b'')))
             if kind != b'N':
                 return kind, body
         raise ProbeFailed('too many messages')
@@ -146,7 +147,7 @@ class Session(object):
                 scram = self._answer(struct.unpack('!I', body[:4])[0], body[4:], scram)
             elif kind == b'S':
                 name, value = body.split(b'\0')[:2]
-                parameters[str(name.decode('ascii', 'replace'))] = str(value.decode('ascii', 'replace'))
+                parameters[text_of(name)] = text_of(value)
             elif kind == b'Z':
                 return parameters
         raise ProbeFailed('too many messages')
@@ -184,7 +185,7 @@ class Session(object):
         while True:
             kind, body = self._read()
             if kind == b'D':
-                value = str(body[6:].decode('ascii', 'replace'))
+                value = text_of(body[6:])
             elif kind == b'Z':
                 if value not in ('on', 'off'):
                     raise Misconfigured('this server does not tell its role')

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections import namedtuple
 
+from ..compat import text_of
 from ..net.endpoints import family_of, is_wildcard
 
 LISTENING, UNCONNECTED = '0A', '07'        # states in /proc/net/tcp and udp: include/net/tcp_states.h
@@ -74,7 +75,7 @@ def read_text(path):
     """What is in a file of /proc or /sys, as text; '' where it can't be read."""
     try:
         with open(path, 'rb') as stream:
-            return str(stream.read().decode('latin-1'))
+            return text_of(stream.read())
     except EnvironmentError:
         return ''
 

@@ -17,7 +17,7 @@ from gevent.server import StreamServer
 from . import render
 from .crowd import Crowded
 from .status_place import GIVE_WAY
-from ..compat import let_traffic_pass
+from ..compat import let_traffic_pass, text_of
 from ..net import unix_socket
 
 STATUS_REQUEST = b'status\n'
@@ -107,7 +107,7 @@ class StatusServer(object):
             return 'GIVEN\n'
         line, end, _ = request.partition(b'\n')
         if end:                          # only a whole line is a command
-            answer = self._command(str(line.decode('utf-8', 'replace')), peer_text(client))
+            answer = self._command(text_of(line), peer_text(client))
             if answer is not None:
                 return json.dumps(answer, sort_keys=True) + '\n'
         return 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
