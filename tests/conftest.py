@@ -43,14 +43,16 @@ def keep_hub_waiting():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Marks what is in SLOW. Tests marked `once` are left out on other Pythons than SIDELB_TEST_ONCE=X.Y."""
+    """Marks what is in SLOW. SIDELB_TEST_ONCE and SIDELB_TEST_SLOW name the Pythons that run what is marked so,
+    like "2.7 3.13"; without them all do."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker('slow')
-    wanted = os.environ.get('SIDELB_TEST_ONCE')
-    if wanted and wanted != '%d.%d' % sys.version_info[:2]:
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker('once')])
-        items[:] = [item for item in items if not item.get_closest_marker('once')]
+    for marker, variable in (('once', 'SIDELB_TEST_ONCE'), ('slow', 'SIDELB_TEST_SLOW')):
+        pythons = os.environ.get(variable)
+        if pythons and '%d.%d' % sys.version_info[:2] not in pythons.split():
+            config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -32,7 +32,8 @@ def in_namespace(namespace, *commands):
     """Run each command line inside."""
     for command in commands:
         words = shlex.split(command)
-        program = need_program(words[0], {'nft': 'nftables', 'sysctl': 'procps', 'ip': 'iproute2'}[words[0]])
+        package = {'nft': 'nftables', 'sysctl': 'procps', 'ip': 'iproute2'}[words[0]]
+        program = need_program(words[0], package)
         finished = run([program] + words[1:], namespace=namespace)
         assert finished.returncode == 0, finished
 
