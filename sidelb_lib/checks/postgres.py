@@ -26,7 +26,7 @@ ASK_READ_ONLY = b'show transaction_read_only\0'
 MAX_MESSAGE_BYTES = 65536
 MAX_MESSAGES = 200
 MAX_ITERATIONS = 100000            # of SCRAM: more would hold up everybody
-STARTING, FULL, NO_RIGHT, NO_DATABASE, BAD_PROTOCOL, BAD_PASSWORD = '57P03', '53300', '28', '3D000', '08P01', '28P01'
+FULL, NO_RIGHT, NO_DATABASE, BAD_PROTOCOL = '53300', '28', '3D000', '08P01'
 
 Postgres = namedtuple('Postgres', 'role')
 

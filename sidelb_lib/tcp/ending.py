@@ -23,8 +23,6 @@ IDLE, HALF_CLOSE = 'idle', 'half_close'                        # the time-outs
 MAX_AGE = 'max_session_age'
 DOWN, REMOVED, DEMOTED, DRAIN, ADMIN = 'down', 'removed', 'demoted', 'drain', 'admin'
 REFUSED, LEFT, FAILED = 'refused', 'left', 'failed'            # no server; the client left before; an unexpected error
-REASONS = (CLIENT_END, SERVER_END, CLIENT_RESET, SERVER_RESET, IDLE, HALF_CLOSE, MAX_AGE, DOWN, REMOVED, DEMOTED, DRAIN,
-           ADMIN, REFUSED, LEFT, FAILED)
 
 PATIENCE = 120.0                   # seconds without progress
 QUIET = 2.0                        # seconds of silence after which a session may be ended for its age

@@ -198,7 +198,7 @@ class Direction(object):
         When the other direction has ended too, the owner's close says the same with one system call less.
         """
         relay = self._relay
-        if relay.on_early_end is not None and relay.server_ends_first(self) and relay.on_early_end():
+        if relay.hands_over(self):
             return
         self.end()
         relay.note_end(self)
@@ -212,12 +212,12 @@ class Direction(object):
         """A reset, or a keepalive that got no answer: nothing can be carried either way any more."""
         if error.errno not in WOULD_BLOCK:
             relay = self._relay
-            if relay.on_early_end is not None and relay.server_ends_first(self) and relay.on_early_end():
+            if relay.hands_over(self):
                 return
-            self._relay.note_failure(self.source)
-            self._relay.outbound.end()
-            self._relay.inbound.end()
-            self._relay.end_if_all_is_done()
+            relay.note_failure(self.source)
+            relay.outbound.end()
+            relay.inbound.end()
+            relay.end_if_all_is_done()
 
     def _sink_failed(self):
         """The sink takes nothing more. It may have said something before: the other direction goes on until that is
@@ -320,8 +320,10 @@ class Relay(object):
             on_end()
         return True
 
-    def server_ends_first(self, direction):
-        return direction is self.inbound and not direction.moved and not self.outbound.ended and not self.stopped
+    def hands_over(self, direction):
+        """Whether the end of `direction` is early, and the matter of whoever asked for that."""
+        return (self.on_early_end is not None and direction is self.inbound and not direction.moved and
+                not self.outbound.ended and not self.stopped and self.on_early_end())
 
     def note_end(self, direction):
         if self.first_end is None:
