@@ -20,7 +20,7 @@ from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp
 from .observe import snapshot
 from .observe.logs import EventLog, LineWriter, ServiceLog
-from .observe.places import socket_paths
+from .observe.places import status_paths
 from .observe.commands import COMMANDS, Commands
 from .observe.status_place import StatusPlace
 from .observe.status_socket import StatusServer
@@ -70,15 +70,6 @@ def listen_to_signals(process):
     unblock_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP) + IDLE_SIGNALS)
     if os.getpid() == 1:
         reap_orphans()
-
-
-def status_paths(settings, environ):
-    """Where to make the status socket: the places to try, in order."""
-    if not settings.status_socket:
-        return []
-    if settings.origins['status_socket'] == 'default':
-        return socket_paths(environ, os.getuid())
-    return [settings.status_socket]
 
 
 def bind_http(settings):

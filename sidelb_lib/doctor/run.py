@@ -14,7 +14,7 @@ from ..compat import monotonic
 from ..config.given import of_service_links
 from ..errors import SidelbError
 from ..net.endpoints import endpoint_text
-from ..observe.places import first_that_listens, socket_paths
+from ..observe.places import first_that_listens, socket_paths, status_paths
 from . import application, host, names, report, reverse, servers
 from .examination import Examination
 from .finding import APPLICATION, DNS, GROUPS, HOST, SERVERS, unknown
@@ -31,8 +31,11 @@ def run(configuration, environ, stdout, as_json=False, strict=False, within=20.0
         resolv_conf='/etc/resolv.conf', clock=monotonic):
     """Examine what a config.settings.Configuration would serve, print, and return the exit code. `within` bounds it, in
     seconds."""
-    doctors = [(name, Doctor(configuration, settings, environ, hosts, resolv_conf, clock))
-               for name, settings in configuration.services]
+    began = clock()
+    running, paths = find_running(environ), status_paths(configuration.process, environ)
+    ignored = of_service_links(environ)
+    doctors = [(name, Doctor(Patient(settings, configuration.process, environ, running, paths, ignored), hosts, resolv_conf,
+                             clock, began)) for name, settings in configuration.services]
     for _, doctor in doctors:
         doctor.begin(within)
     findings = []
@@ -78,14 +81,13 @@ def title(settings):
 class Doctor(object):
     """Looks at everything, in parallel; `findings(group)` waits until that group is complete."""
 
-    def __init__(self, configuration, settings, environ, hosts, resolv_conf, clock):
-        self.settings = settings
+    def __init__(self, patient, hosts, resolv_conf, clock, began):
+        self.settings = patient.settings
         self.reachable = self.known = 0
         self._clock = clock
-        self._began = clock()
-        self._examination = Examination(settings, hosts, resolv_conf, clock)
-        self._patient = Patient(settings, configuration.process, environ, find_running(environ),
-                                status_paths(configuration.process, environ), of_service_links(environ))
+        self._began = began
+        self._examination = Examination(patient.settings, hosts, resolv_conf, clock)
+        self._patient = patient
         self._looked_up, self._grouped = Event(), Event()
         self._jobs = {}
         self._deadline = None
@@ -165,14 +167,6 @@ def result_of(outcome):
     if outcome is None:
         return 'not asked'
     return 'local' if outcome.is_local else 'down' if outcome.error else 'ok'
-
-
-def status_paths(settings, environ):
-    if not settings.status_socket:
-        return []
-    if settings.origins['status_socket'] == 'default':
-        return socket_paths(environ, os.getuid())
-    return [settings.status_socket]
 
 
 def find_running(environ):

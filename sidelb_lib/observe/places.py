@@ -20,6 +20,15 @@ def socket_paths(environ, user):
     return [DEFAULT_PATH] + ([os.path.join(runtime, 'sidelb.sock')] if runtime else []) + ['/tmp/sidelb-%d.sock' % user]
 
 
+def status_paths(settings, environ):
+    """Where to make the status socket: the places to try, in order."""
+    if not settings.status_socket:
+        return []
+    if settings.origins['status_socket'] == 'default':
+        return socket_paths(environ, os.getuid())
+    return [settings.status_socket]
+
+
 def find(environ, user):
     """The path where a SideLB answers that `user` may ask and believe. Raises SidelbError that names all places tried."""
     paths = socket_paths(environ, user)
