@@ -21,6 +21,7 @@ from sidelb_lib.resolver.answers import empty, failed, found
 from sidelb_lib.resolver.client import Resolver
 from sidelb_lib.discovery.server_names import ServerNames
 from tests.support import nameserver
+from tests.support.clock import Clock
 from tests.support.nameserver import name_server
 from tests.support.recording import RecordingLog
 from tests.support.waiting import wait_until
@@ -46,14 +47,6 @@ class FakePool(object):
         pairs = [(name, endpoints) for name, endpoints, _ in groups]
         self.groups[source] = pairs
         self.updates.append((source, pairs))
-
-
-class Clock(object):
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class ScriptedBook(object):

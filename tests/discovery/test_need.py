@@ -14,6 +14,7 @@ from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.resolver.answers import empty, failed, found
+from tests.support.clock import Clock
 from tests.support.nameserver import TestNameServer
 from tests.support.recording import RecordingLog
 from tests.support.waiting import wait_until
@@ -115,14 +116,6 @@ def test_a_name_that_does_not_exist_is_asked_for_again_when_its_zone_says_so(ser
 
 
 # --- on a clock of the test ------------------------------------------------------------------------------------------
-
-class Clock(object):
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
 
 class ScriptedBook(object):
     def __init__(self):

@@ -11,18 +11,11 @@ from sidelb_lib.discovery import grouping
 from sidelb_lib.resolver.client import Resolver
 from sidelb_lib.discovery.server_names import ServerNames
 from tests.support import nameserver
+from tests.support.clock import Clock
 from tests.support.nameserver import name_server
 from tests.support.waiting import wait_until
 
 A4, B4, A6 = '10.9.0.1', '10.9.0.2', '2001:db8::1'
-
-
-class Clock(object):
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

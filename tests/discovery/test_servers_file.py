@@ -11,15 +11,8 @@ from sidelb_lib.discovery.server_names import ServerNames
 from sidelb_lib.discovery.servers_file import FileSource
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.pool import Pool
+from tests.support.clock import Clock
 from tests.support.recording import RecordingLog
-
-
-class Clock(object):
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Setting(object):

@@ -13,14 +13,8 @@ import pytest
 from sidelb_lib.compat import new_pipe
 from sidelb_lib.observe.logs import EventLog, LineWriter, timestamp
 
+from ..support.clock import Clock
 from ..support.waiting import wait_until
-
-
-class Clock(object):
-    now = 1795461180.25
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -30,7 +24,7 @@ def lines():
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1795461180.25)
 
 
 def test_a_text_line_has_time_level_and_message(lines, clock):

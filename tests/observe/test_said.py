@@ -10,6 +10,7 @@ from sidelb_lib.observe.changes import Changes
 from sidelb_lib.observe.timeline import MAX_TRACKS, POINTS, Timeline
 from sidelb_lib.pool.members import DOWN, Address, Member
 
+from ..support.clock import Clock
 from .test_page import address, down, member, ring, service
 
 
@@ -55,14 +56,6 @@ def test_what_all_names_end_in_is_said_once(names, suffix):
     assert said.common_suffix(names) == suffix
 
 
-class Clock(object):
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 def server(number, error=None):
     one = Address('10.0.0.%d' % number, 5432, 0.0)
     one.member = Member('cache-%02d.example.com' % number, [one])
@@ -72,7 +65,7 @@ def server(number, error=None):
 
 
 def test_a_hundred_servers_that_go_down_at_once_are_one_change():
-    clock = Clock()
+    clock = Clock(100.0)
     changes = Changes(clock)
     for number in range(1, 101):
         changes.observe('down', server(number, 'connection refused'))
@@ -82,7 +75,7 @@ def test_a_hundred_servers_that_go_down_at_once_are_one_change():
 
 
 def test_another_error_and_a_later_moment_are_changes_of_their_own():
-    clock = Clock()
+    clock = Clock(100.0)
     changes = Changes(clock)
     changes.observe('down', server(1, 'refused'))
     changes.observe('down', server(2, 'timed out'))

@@ -10,6 +10,7 @@ from sidelb_lib.policies.limits import Limited
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.policies.tiers import Tiers, shares
+from ..support.clock import Clock
 from .parts import chosen, members, release, take, tell
 
 TABLE = [
@@ -25,13 +26,6 @@ def numbers(text):
 @pytest.mark.parametrize('healths, loads', TABLE)
 def test_shares_with_spill(healths, loads):
     assert shares(numbers(healths), 1.4) == [int(load) for load in loads.split()]
-
-
-class Clock(object):
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 def tiers(spill=0, tier_return=0, seed=1, policy=RoundRobin):

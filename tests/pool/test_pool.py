@@ -10,14 +10,8 @@ from sidelb_lib.pool.merging import Group, merge_groups
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
 
+from ..support.clock import Clock
 from ..support.recording import RecordingLog
-
-
-class Clock(object):
-    now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -26,7 +20,8 @@ def log():
 
 
 def make_pool(log, policy=None, fall=2, rise=2):
-    return Pool(policy or RoundRobin(lambda: 0.0), log, Clock(), defaults(check='off', check_fall=fall, check_rise=rise))
+    settings = defaults(check='off', check_fall=fall, check_rise=rise)
+    return Pool(policy or RoundRobin(lambda: 0.0), log, Clock(100.0), settings)
 
 
 @pytest.fixture

@@ -8,17 +8,10 @@ import pytest
 from sidelb_lib.resolver.answers import EMPTY, FAILED, FOUND
 from sidelb_lib.resolver.client import Resolver
 from tests.support import nameserver
+from tests.support.clock import Clock
 from tests.support.nameserver import name_server
 
 HERE, THERE = '10.9.0.1', '10.9.66.6'
-
-
-class Clock(object):
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Setting(object):

@@ -6,33 +6,13 @@ from __future__ import absolute_import, division, print_function
 
 import pytest
 
+from ..support.making import making
 from .parts import Balancer, NamedEcho
+
+balancer = making(Balancer, Balancer.close)
+echo = making(NamedEcho, NamedEcho.stop)
 
 
 @pytest.fixture(autouse=True)
 def nothing_waits_in_the_hub(hub_guard):
     return hub_guard
-
-
-@pytest.fixture
-def balancer():
-    balancers = []
-
-    def make(*args, **options):
-        balancers.append(Balancer(*args, **options))
-        return balancers[-1]
-    yield make
-    for made in balancers:
-        made.close()
-
-
-@pytest.fixture
-def echo():
-    servers = []
-
-    def make(*args, **options):
-        servers.append(NamedEcho(*args, **options))
-        return servers[-1]
-    yield make
-    for server in servers:
-        server.stop()
