@@ -190,6 +190,8 @@ def test_the_c_library_asks_for_the_same_names_by_mutated_files(chance, namespac
             data = b'nameserver 127.0.0.1\n' + OPTIONS + mutated(RESOLV_CONF, chance, pieces)
             if re.search(br'[. \t]\.', data):
                 continue                         # no domain: where the C library ends the search, SideLB goes on
+            if re.search(br'\S[^\n]*#', data):
+                continue                         # a line of the good file lost its end before the comment
             write(namespace, 'resolv.conf', data)
             del server.asked[:]
             getent(namespace, 'dns', 'ahostsv4', name)

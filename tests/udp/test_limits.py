@@ -54,7 +54,8 @@ def test_in_a_full_table_of_answered_sessions_newcomers_are_not_each_others_vict
     """A new client has no reply yet: it must keep its place long enough to get one."""
     one = balancer(max_sessions=64)
     one.use(choosy.endpoint)
-    for client in [one.client() for _ in range(64)]:
+    answered = [one.client() for _ in range(64)]      # kept open: a newcomer must not get the port of one
+    for client in answered:
         exchange(client)
     newcomers = [one.client() for _ in range(16)]
     for client in newcomers:
