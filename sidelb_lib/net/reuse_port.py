@@ -6,9 +6,9 @@ a socket resets whoever waits in its queue or is in the middle of the handshake,
 
 1. `send_clients_to_others`: a program attached to the group hands new clients to another socket of it.
 2. For a moment it goes on accepting: handshakes that had begun end.
-3. `stop_taking`: a filter on its own socket drops whatever handshake still begins here. The client's kernel
+3. `drop_new_handshakes`: a filter on its own socket drops whatever handshake still begins here. The client's kernel
    repeats it a second later (RFC 6298), and then another socket of the group takes it: nothing is refused or reset.
-4. It accepts until its queue is empty, and closes (`leave`).
+4. It accepts until its queue is empty, and closes (`close_and_rebalance`).
 
 Steps 3 and 4 alone lose no client; 1 and 2 keep all but a few microseconds' clients from waiting that second.
 
@@ -42,7 +42,7 @@ def is_shared(sock):
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
-def in_company(sock):
+def has_siblings(sock):
     """Does another socket, shared like `sock`, take clients of the same address? False where /proc does not tell."""
     if not is_shared(sock):
         return False
@@ -89,15 +89,15 @@ def send_clients_to_others(listener):
         pass
 
 
-def stop_taking(listener):
+def drop_new_handshakes(listener):
     """Drop every handshake that begins at this listener. Where the system has no such filters, do nothing."""
     try:
-        _attach(listener, SO_ATTACH_FILTER, drop_handshakes())
+        _attach(listener, SO_ATTACH_FILTER, handshake_filter())
     except EnvironmentError:
         pass
 
 
-def leave(listener):
+def close_and_rebalance(listener):
     """Close it, and have the kernel choose by itself again, for the numbers of the others change. At once: gevent would
     close only after all else that is to be done now."""
     spread_evenly(listener)
@@ -105,7 +105,7 @@ def leave(listener):
 
 
 def spread_evenly(listener):
-    """The kernel chooses by itself again, whoever of the group had attached a program, be it killed since."""
+    """Let the kernel choose again, whichever process attached the program, even one that has been killed since."""
     try:
         _attach(listener, SO_ATTACH_REUSEPORT_CBPF, [answer(NO_ANSWER)])
     except EnvironmentError:             # before Linux 4.6: nor can there be anything to undo
@@ -125,7 +125,7 @@ def _is_number_0(listener):
     try:
         probe.bind((host, 0) + local[2:])
         own_port = probe.getsockname()[1]
-        _attach(listener, SO_ATTACH_FILTER, drop_handshakes(own_port))
+        _attach(listener, SO_ATTACH_FILTER, handshake_filter(own_port))
         _attach(listener, SO_ATTACH_REUSEPORT_CBPF, answer_for_port(own_port, 0, source_port))
         probe.connect_ex((host,) + local[1:])
         return not wait_for(probe, WRITE, OWN_HANDSHAKE_SECONDS)
@@ -163,7 +163,7 @@ def answer_for_port(port, number, offset):
     return [(LOAD_HALF, 0, 0, NETWORK_HEADER + offset), (JUMP_EQUAL, 0, 1, port), answer(number), answer(NO_ANSWER)]
 
 
-def drop_handshakes(port=None):
+def handshake_filter(port=None):
     """A socket's filter, which sees the TCP header: drop what begins a handshake (from source `port` alone)."""
     if port is None:
         return [(LOAD_BYTE, 0, 0, FLAGS), (JUMP_BITS, 0, 1, SYN), answer(DROP), answer(KEEP)]

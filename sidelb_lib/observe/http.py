@@ -191,14 +191,14 @@ class HttpServer(Crowded, WSGIServer):
 
     def hand_over(self):
         """Where another instance has the same address (reuse_port=on), let it take all clients to come."""
-        if sharing.in_company(self.socket):
+        if sharing.has_siblings(self.socket):
             self._handed_over = True
             sharing.send_clients_to_others(self.socket)
-            sharing.stop_taking(self.socket)
+            sharing.drop_new_handshakes(self.socket)
 
     def close(self):
         if self._handed_over and not self.closed:
-            sharing.leave(self.socket)
+            sharing.close_and_rebalance(self.socket)
         WSGIServer.close(self)
 
     def handle(self, sock, peer):

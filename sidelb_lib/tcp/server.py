@@ -1,7 +1,5 @@
-"""The TCP listener: accepts clients, each of which becomes a Session; limits, drain, and what is counted."""
+"""The TCP listener: accepts clients, each of which becomes a Session; limits, drain."""
 from __future__ import absolute_import, division, print_function
-
-import collections
 
 import gevent
 from gevent import get_hub
@@ -9,7 +7,6 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
-from ..durations import Durations
 from ..hub import never_waits
 from ..net import reuse_port as sharing
 from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
@@ -20,6 +17,7 @@ from .early_end import EarlyEnds
 from .ending import DEMOTED, DOWN, DRAIN, REMOVED, Deliveries, Sweeper
 from .queue import Queue
 from .session import Session
+from .tally import Tally, peer_text
 
 ACCEPTS = 100                     # clients accepted before others get their turn
 
@@ -43,18 +41,14 @@ class TcpServer(PausesAccepting, StreamServer):
         self.settings = settings
         self.sessions = set()
         self.max_connections = max_connections
-        self.accepted = 0
-        self.retries = 0
-        self.connect_times = Durations()   # of attempts that succeeded
-        self.refused = {}                  # kind of NobodyReachable -> how many clients were reset for it
-        self.ended = collections.Counter()    # reason -> how many sessions ended for it
+        self.tally = Tally(log, clock)
+        self.tally.change(settings)
         self.deliveries = Deliveries(clock, self)
         self.queue = Queue(pool, clock)
         self.early_ends = EarlyEnds(pool, clock, self)
         self._log = log
-        self._logs_sessions = settings.log_level == 'debug'
         self._workers = Workers()
-        self.own_ends = {}                # local address of each of our sockets to servers -> where that goes
+        self.own_ends = {}                 # local address of each of our sockets to servers -> where that goes
         self._paused = False               # accepting has stopped, for want of descriptors or sessions
         self._short_of_resources = False
         self._queue_is_empty = False       # what the last accept that failed has found
@@ -95,7 +89,7 @@ class TcpServer(PausesAccepting, StreamServer):
             if error.errno in SHORTAGES:
                 self._pause_for(error)
             return None
-        self.accepted += 1
+        self.tally.accepted += 1
         if self._short_of_resources:
             self._short_of_resources = False
             self._log.info('accepting_again', 'accepting connections again')
@@ -147,36 +141,17 @@ class TcpServer(PausesAccepting, StreamServer):
         """`session` has closed its sockets."""
         self.sessions.discard(session)
         self.own_ends.pop(session.own_end, None)
-        self.ended[reason] += 1
         if session.relay is not None:
             session.address.sent += session.relay.outbound.moved
             session.address.received += session.relay.inbound.moved
             if session.address.early is not None and session.relay.inbound.moved:
                 self.early_ends.disproved(session.address)
-        if self._logs_sessions:
-            self._log_end(session, reason)
+        self.tally.end(session, reason)
         self._session_ended.set()
         if self._paused:
             self._accept_again()
         if not self.sessions:
             self._all_ended.set()
-
-    def count_refusal(self, session, error):
-        self.refused[error.kind] = self.refused.get(error.kind, 0) + 1
-        self._log.warning('refused', 'reset {client}: {reason}', client=peer_text(session.peer), reason=str(error))
-
-    def log_crash(self, session, trace):
-        self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
-                        client=peer_text(session.peer), trace=trace)
-
-    def _log_end(self, session, reason):
-        if session.relay is None:
-            self._log.debug('session_cut', 'cut {client}: {reason}', client=peer_text(session.peer), reason=reason)
-            return
-        self._log.debug('session', '{client} to {address} ended after {duration:.3f} s ({reason}), {bytes_out} bytes out, '
-                        '{bytes_in} in', client=peer_text(session.peer), address=str(session.address),
-                        member=session.address.member.name, duration=self.clock() - session.opened, reason=reason,
-                        bytes_out=session.relay.outbound.moved, bytes_in=session.relay.inbound.moved)
 
     # --- ending sessions --------------------------------------------------------------------------------------------
 
@@ -214,14 +189,14 @@ class TcpServer(PausesAccepting, StreamServer):
         """Serve the clients that are already in the accept queue, close the listener, let sessions end for `seconds`, then
         cut the rest. Returns how many were cut."""
         deadline = self.clock() + seconds
-        shared = sharing.in_company(self.socket)
+        shared = sharing.has_siblings(self.socket)
         try:
             if shared:
                 self._leave_to_others(min(seconds / 2, sharing.HANDSHAKE_SECONDS))
             self._serve_the_queue(deadline)
         finally:                               # also when a second signal ends this greenlet
             if shared:
-                sharing.leave(self.socket)
+                sharing.close_and_rebalance(self.socket)
             self.close()
         if self.sessions:
             self._all_ended.clear()
@@ -250,7 +225,7 @@ class TcpServer(PausesAccepting, StreamServer):
         """Send new clients to the other instances that share our address, and serve for `seconds` those who come still."""
         sharing.send_clients_to_others(self.socket)
         gevent.sleep(seconds)
-        sharing.stop_taking(self.socket)
+        sharing.drop_new_handshakes(self.socket)
 
     def move(self, listener):
         """Accept from another bound listener, which this object owns from now on. Sessions go on; clients that wait in the
@@ -272,7 +247,7 @@ class TcpServer(PausesAccepting, StreamServer):
         """Other settings from now on, for sessions that live as well."""
         self.settings = settings
         self.max_connections = max_connections
-        self._logs_sessions = settings.log_level == 'debug'
+        self.tally.change(settings)
         if self._paused:
             self._accept_again()
 
@@ -290,10 +265,8 @@ class TcpServer(PausesAccepting, StreamServer):
 
     def counts(self):
         """What the status shows of connections; a plain dict."""
-        return {'active': len(self.sessions), 'most': self.max_connections, 'total': self.accepted,
-                'retries': self.retries, 'refused': dict(self.refused), 'ended': dict(self.ended),
-                'connect_seconds': self.connect_times.snapshot(), 'waiting': len(self.queue),
-                'queue_seconds': self.queue.times.snapshot()}
+        return dict(self.tally.counts(), active=len(self.sessions), most=self.max_connections, waiting=len(self.queue),
+                    queue_seconds=self.queue.times.snapshot())
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""
@@ -308,8 +281,3 @@ class TcpServer(PausesAccepting, StreamServer):
 def on_demoted_by(role):
     """What `on_demoted` is by default: writes must not go on to a former primary, but a replica that lags can be read."""
     return 'close' if role == 'primary' else 'keep'
-
-
-def peer_text(peer):
-    """`127.0.0.1:50000` or `[::1]:50000` of what accept gave."""
-    return ('[%s]:%d' if ':' in peer[0] else '%s:%d') % peer[:2]

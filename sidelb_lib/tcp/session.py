@@ -63,7 +63,7 @@ class Session(object):
             self._greenlet = None
             self._carry()
         except NobodyReachable as error:
-            self._server.count_refusal(self, error)
+            self._server.tally.refuse(self, error)
             self._finish(REFUSED, polite=False)
         except PeerLeft:
             self._finish(LEFT, polite=False)
@@ -92,7 +92,7 @@ class Session(object):
                 return turn and turn.over()
             tried = self.lease.tried
             self.lease.end()
-            server.retries += 1
+            server.tally.retries += 1
             attempts += 1
             if server.clock() >= deadline:
                 raise NobodyReachable(TOO_LATE)
@@ -115,7 +115,7 @@ class Session(object):
                     raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)
                 return None
             self.own_end = local[0]
-            server.connect_times.add(server.clock() - lease.began)
+            server.tally.connect_times.add(server.clock() - lease.began)
             lease.succeeded()
             return upstream
 
@@ -147,7 +147,7 @@ class Session(object):
         tried = self.lease.tried
         self.lease.end()
         server.own_ends.pop(self.own_end, None)
-        server.retries += 1
+        server.tally.retries += 1
         self.relay = self.upstream = self.address = self.own_end = None
         get_hub().loop.run_callback(server.begin_again, self, tried)
         return True
@@ -206,7 +206,7 @@ class Session(object):
     def crashed(self, failure=None):
         """An unexpected exception ends this session alone, and is told."""
         trace = ''.join(traceback.format_exception(*failure)) if failure else traceback.format_exc()
-        self._server.log_crash(self, trace)
+        self._server.tally.crash(self, trace)
         self._finish(FAILED, polite=False)
 
     def _finish(self, reason, polite):

@@ -132,7 +132,7 @@ class UdpServer(DatagramServer):
         wait for replies.
         """
         deadline = self._clock() + seconds
-        if sharing.in_company(self.socket):
+        if sharing.has_siblings(self.socket):
             sharing.stop_receiving(self.socket)
             while self._clock() < deadline and wait_for(self.socket, READ, SETTLING_SECONDS):
                 gevent.sleep(0)            # what has come before is carried

@@ -127,7 +127,7 @@ def test_new_clients_go_to_the_others_whichever_number_we_have(ip, count, leavin
 def test_the_others_share_evenly_again_after_one_has_left():
     with group('127.0.0.1', 3) as (listeners, address):
         reuse_port.send_clients_to_others(listeners[0])
-        reuse_port.stop_taking(listeners[0])
+        reuse_port.drop_new_handshakes(listeners[0])
         reuse_port.leave(listeners[0])
         counts = shares(listeners[1:], address, 60)
         assert min(counts) > 10 and sum(counts) == 60
@@ -144,7 +144,7 @@ def test_a_new_instance_undoes_what_a_killed_one_has_left():
 def test_a_handshake_that_begins_too_late_is_neither_answered_nor_refused_and_one_that_has_begun_ends():
     with group('127.0.0.1', 1) as (listeners, address):
         with contextlib.closing(connect(address)) as queued:
-            reuse_port.stop_taking(listeners[0])
+            reuse_port.drop_new_handshakes(listeners[0])
             with pytest.raises(socket.timeout):
                 connect(address, 0.2)
             accepted, _ = listeners[0].accept()

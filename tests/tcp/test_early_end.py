@@ -104,7 +104,7 @@ def test_a_client_that_ends_first_blames_nobody(balancer, echo):
     one.use(echo('a').endpoint)
     for _ in range(4):
         one.connect().close()
-    wait_until('they have ended', lambda: one.server.accepted == 4 and not one.server.sessions)
+    wait_until('they have ended', lambda: one.server.tally.accepted == 4 and not one.server.sessions)
     address, = one.pool.addresses()
     assert address.up and address.failed == 0
 
@@ -114,7 +114,7 @@ def test_when_all_end_at_once_the_client_is_reset(balancer, hollow):
     one.use(hollow('ends').endpoint, hollow('ends').endpoint)
     with contextlib.closing(one.connect()) as client:
         assert end_of(client) == 'reset'
-    assert one.server.refused == {'every_server_has_been_tried': 1}
+    assert one.server.tally.refused == {'every_server_has_been_tried': 1}
 
 
 def test_it_gets_another_chance_after_a_while_and_a_byte_clears_it(balancer, hollow, echo):

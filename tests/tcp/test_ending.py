@@ -75,8 +75,8 @@ class Ends(object):
         return client, peer
 
     def ended(self, count=1):
-        wait_until('the session did not end', lambda: sum(self.server.ended.values()) >= count, SECONDS)
-        return dict(self.server.ended)
+        wait_until('the session did not end', lambda: sum(self.server.tally.ended.values()) >= count, SECONDS)
+        return dict(self.server.tally.ended)
 
 
 def reset(sock):
@@ -388,4 +388,4 @@ def test_a_connection_to_ourselves_is_noticed_and_reset():
         assert rest_of(client)[1] == 'reset'
         client.close()
         wait_until('sessions are left', lambda: not ends.server.sessions)
-        assert ends.log.events('loop') and ends.server.accepted == 2
+        assert ends.log.events('loop') and ends.server.tally.accepted == 2

@@ -28,7 +28,7 @@ def test_a_session_of_age_is_ended_when_it_is_silent(balancer, echo):
         began = time.time()
         assert end_of(client) == 'reset'
         assert 1.5 < time.time() - began < 5
-    assert one.server.ended['max_session_age'] == 1
+    assert one.server.tally.ended['max_session_age'] == 1
 
 
 def test_a_busy_session_lives_to_twice_the_age_and_gets_all_that_it_is_owed(balancer, echo):
@@ -44,7 +44,7 @@ def test_a_busy_session_lives_to_twice_the_age_and_gets_all_that_it_is_owed(bala
         except (AssertionError, EnvironmentError):
             pass
         assert 1.7 < time.time() - began < 4 and answers > 10
-    assert one.server.ended['max_session_age'] == 1
+    assert one.server.tally.ended['max_session_age'] == 1
 
 
 def test_sessions_are_not_ended_in_step(balancer, echo):
@@ -86,7 +86,7 @@ def test_sessions_of_a_primary_that_is_one_no_more_end(balancer, echo):
     with_primary_check(one)
     with contextlib.closing(demote(one, echo('a'))) as client:
         assert end_of(client) == 'reset'
-    assert one.server.ended['demoted'] == 1
+    assert one.server.tally.ended['demoted'] == 1
 
 
 def test_with_on_demoted_keep_they_go_on(balancer, echo):

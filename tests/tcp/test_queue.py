@@ -69,7 +69,7 @@ def test_a_client_that_waits_in_vain_is_reset_and_told_why(balancer, echo):
     first, = open_sessions(one, 1)
     with contextlib.closing(one.connect()) as client:
         assert end_of(client) == 'reset'
-    assert one.server.refused == {'every_server_is_full': 1}
+    assert one.server.tally.refused == {'every_server_is_full': 1}
     assert 'no server became available within 0.2 s: every server is full' in one.log.events('refused')[0]
     first.close()
 

@@ -20,7 +20,7 @@ from sidelb_lib.pool.pool import Pool
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.tcp.session import Session
-from sidelb_lib.tcp.server import peer_text
+from sidelb_lib.tcp.tally import peer_text
 
 from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
@@ -118,7 +118,7 @@ def test_client_is_reset_when_nobody_is_there(balancer):
     one.use(closed_endpoint())
     with contextlib.closing(one.connect()) as client:
         assert end_of(client) == 'reset'
-    assert one.server.refused == {'every_server_has_been_tried': 1}
+    assert one.server.tally.refused == {'every_server_has_been_tried': 1}
 
 
 def test_servers_that_are_down_are_tried_as_a_last_resort(balancer, echo):
@@ -144,7 +144,7 @@ def test_client_that_waits_in_vain_for_the_first_answer_is_reset(balancer):
     one = balancer(connect_timeout=0.1)
     with contextlib.closing(one.connect()) as client:
         assert end_of(client) == 'reset'
-    assert one.server.refused == {'no_server_is_known': 1}
+    assert one.server.tally.refused == {'no_server_is_known': 1}
 
 
 def test_search_for_a_server_ends_after_a_few_time_outs(balancer, black_hole, monkeypatch):
@@ -156,7 +156,7 @@ def test_search_for_a_server_ends_after_a_few_time_outs(balancer, black_hole, mo
     one.hole, = one.hole.addresses()
     with contextlib.closing(one.connect()) as client:
         assert end_of(client) == 'reset'
-    assert one.server.refused == {'no_server_could_be_reached_in_time': 1} and one.server.retries <= 6
+    assert one.server.tally.refused == {'no_server_could_be_reached_in_time': 1} and one.server.tally.retries <= 6
 
 
 def test_ipv6_all_the_way(balancer, echo):

@@ -1,0 +1,59 @@
+"""What is counted of clients, and what the log says of how they fared."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+from ..durations import Durations
+
+
+class Tally(object):
+    """`clock()` is in seconds. `change` first: it takes the settings."""
+
+    def __init__(self, log, clock):
+        self.accepted = 0
+        self.retries = 0
+        self.connect_times = Durations()      # of attempts that succeeded
+        self.refused = {}                     # kind of NobodyReachable -> how many clients were reset for it
+        self.ended = collections.Counter()    # reason -> how many sessions ended for it
+        self._log = log
+        self._clock = clock
+        self._logs_sessions = False
+
+    def change(self, settings):
+        """Log as these settings say, from now on."""
+        self._logs_sessions = settings.log_level == 'debug'
+
+    def refuse(self, session, error):
+        """A client was reset, since no server could be reached."""
+        self.refused[error.kind] = self.refused.get(error.kind, 0) + 1
+        self._log.warning('refused', 'reset {client}: {reason}', client=peer_text(session.peer), reason=str(error))
+
+    def end(self, session, reason):
+        """A session has ended."""
+        self.ended[reason] += 1
+        if self._logs_sessions:
+            self._log_end(session, reason)
+
+    def crash(self, session, trace):
+        """A session met an exception that nobody expected."""
+        self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
+                        client=peer_text(session.peer), trace=trace)
+
+    def _log_end(self, session, reason):
+        if session.relay is None:
+            self._log.debug('session_cut', 'cut {client}: {reason}', client=peer_text(session.peer), reason=reason)
+            return
+        self._log.debug('session', '{client} to {address} ended after {duration:.3f} s ({reason}), {bytes_out} bytes out, '
+                        '{bytes_in} in', client=peer_text(session.peer), address=str(session.address),
+                        member=session.address.member.name, duration=self._clock() - session.opened, reason=reason,
+                        bytes_out=session.relay.outbound.moved, bytes_in=session.relay.inbound.moved)
+
+    def counts(self):
+        """A plain dict, for the status."""
+        return {'total': self.accepted, 'retries': self.retries, 'refused': dict(self.refused), 'ended': dict(self.ended),
+                'connect_seconds': self.connect_times.snapshot()}
+
+
+def peer_text(peer):
+    """`127.0.0.1:50000` or `[::1]:50000` of what accept gave."""
+    return ('[%s]:%d' if ':' in peer[0] else '%s:%d') % peer[:2]
