@@ -30,6 +30,10 @@ ALL_FULL = 'every_server_is_full'
 NOBODY_ELIGIBLE = 'no_server_may_be_taken'
 REFUSALS = (NOBODY_KNOWN, ALL_TRIED, TOO_LATE, HOST_IS_SHORT, ALL_FULL, NOBODY_ELIGIBLE)
 
+#: Why a client was not let in: labels of metrics, too.
+NOT_ALLOWED = 'address_is_not_allowed'
+DENIALS = (NOT_ALLOWED,)
+
 
 class NobodyReachable(SidelbError):
     """No server could be reached for a session. `kind` is one of the words above, the text is for people: without one

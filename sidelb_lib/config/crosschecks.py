@@ -4,8 +4,11 @@ It yields (key, mistake): the setting beside whose place in a file the mistake i
 """
 from __future__ import absolute_import, division, print_function
 
+import socket
+
 from ..checks import registry as checks
-from ..net.endpoints import canonical_ip, endpoint_text
+from ..net.access import covers, is_allowed
+from ..net.endpoints import canonical_ip, endpoint_text, family_of, is_loopback, is_wildcard
 from ..net.own_listener import bind_the_same, never, would_come_back
 from .table import TABLE
 from .values import value_text
@@ -89,8 +92,25 @@ def http_on_the_listener(settings):
             endpoint_text(*http), endpoint_text(*listener))
 
 
+def nobody_allowed(settings):
+    for network in settings.allow:
+        denied = [other for other in settings.deny if covers(other, network)]
+        if denied:
+            yield 'allow', 'allow=%s lets nobody in, for deny=%s has all of it, and is asked first' % (network, denied[0])
+    listener = settings.listener
+    if settings.allow and listener and family_of(listener[0]) not in [network.family for network in settings.allow]:
+        family = 'IPv6' if family_of(listener[0]) == socket.AF_INET6 else 'IPv4'
+        yield 'allow', 'allow= has no %s network, and the clients of the listener %s come from such: add one' % (
+            family, endpoint_text(*listener))
+
+
 def notes(settings):
     """What is no mistake, but hardly meant."""
+    listener = settings.listener
+    if settings.allow and is_loopback(listener[0]) and not is_wildcard(listener[0]) and not is_allowed(
+            listener[0], settings.allow, settings.deny):
+        yield 'allow= leaves out %s: clients of the listener %s are on this host, and mostly come from there' % (
+            listener[0], endpoint_text(*listener))
     if settings.check.name != 'off' and settings.check_timeout > settings.check_interval:
         yield 'check_timeout=%s is longer than check_interval=%s: a server that hangs is found late' % (
             value_text(settings.check_timeout), value_text(settings.check_interval))
@@ -104,6 +124,7 @@ CROSSCHECKS = (
     ((), repeated_servers),
     (('listener',), loops),
     (('listener', 'http', 'proto'), http_on_the_listener),
+    (('listener', 'allow', 'deny'), nobody_allowed),
 )
 
 

@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..checks import registry as checks
+from ..net.access import parse_network
 from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .servers_file import parse_servers_file
@@ -166,6 +167,13 @@ TABLE = _table(
         _row('session_timeout', duration(0.01, DAY), '60s',
              'forget a UDP client after this long without a datagram in either direction', 'udp'),
         _row('drain_timeout', duration(0, DAY), '8s', 'time that sessions have to end on SIGTERM', of_process=True),
+    )),
+    ('Access', (
+        _row('allow', parse_network, '-',
+             'networks whose clients may connect, with commas, like 10.0.0.0/8,2001:db8::/32; by default all', is_list=True),
+        _row('deny', parse_network, '-',
+             'networks whose clients may not, also out of allow: a connection is reset at once, a datagram dropped',
+             is_list=True),
     )),
     ('Operation', (
         _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',

@@ -53,6 +53,11 @@ def is_allowed(ip, allow, deny):
     return not allow or any(network.has(family, number) for network in allow)
 
 
+def covers(wide, narrow):
+    """Has the Network `wide` every address of `narrow`?"""
+    return wide.bits <= narrow.bits and wide.has(narrow.family, narrow.prefix << _BITS[narrow.family] - narrow.bits)
+
+
 def number_of(ip):
     """(family, the address as a number). IPv4 in IPv6 is IPv4: one client is one client."""
     if ip.startswith(_MAPPED) and '.' in ip:

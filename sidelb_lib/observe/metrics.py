@@ -11,7 +11,7 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-from ..errors import REFUSALS
+from ..errors import DENIALS, REFUSALS
 
 CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 INSTALL = 'pip install prometheus_client'
@@ -96,6 +96,8 @@ TABLE = (
     tcp('sidelb_connections_total', COUNTER, 'Client connections accepted.', 'connections/total'),
     tcp('sidelb_connections_refused_total', COUNTER, 'Client connections reset for want of a server.',
         'refusals/{reason}', 'reason'),
+    tcp('sidelb_connections_denied_total', COUNTER, 'Client connections that were not let in.',
+        'denials/{reason}', 'reason'),
     tcp('sidelb_connect_duration_seconds', HISTOGRAM, 'How long connecting to a server took, where it succeeded.',
         'connections/connect_seconds'),
     tcp('sidelb_clients_waiting', GAUGE, 'Clients that wait for a server now.', 'connections/waiting'),
@@ -246,8 +248,9 @@ def prepared(service, now):
         known['datagrams'] = dict((way, counts['datagrams_' + way]) for way in ('sent', 'received'))
     else:
         known['refusals'] = collections.Counter(dict.fromkeys(REFUSALS, 0))
-        for reason, count in counts['refused'].items():
-            known['refusals'][reason] += count
+        known['refusals'].update(counts['refused'])
+        known['denials'] = collections.Counter(dict.fromkeys(DENIALS, 0))
+        known['denials'].update(counts.get('denied', {}))
     return known
 
 

@@ -133,6 +133,8 @@ def facts(service):
     reasons = ', '.join(sorted(reason.replace('_', ' ') for reason in lost if lost[reason]))
     parts.append('%d %s%s' % (sum(lost.values()), 'dropped' if service['proto'] == 'udp' else 'refused',
                               ' (%s)' % reasons if reasons else ''))
+    if counts.get('denied'):
+        parts.append('%d denied' % sum(counts['denied'].values()))
     if counts['retries']:
         parts.append('%d retried' % counts['retries'])
     return ', '.join(parts)

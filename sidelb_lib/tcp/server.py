@@ -57,6 +57,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self._members_arrived = Event()
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
+        self._guard()
 
     # --- accepting --------------------------------------------------------------------------------------------------
 
@@ -102,6 +103,13 @@ class TcpServer(PausesAccepting, StreamServer):
         session = Session(self, client, peer, self.clock())
         self.sessions.add(session)
         self._workers.run(session.begin)
+
+    def _guard(self):
+        """Have clients pass what the settings put before `do_handle`."""
+        self.__dict__.pop('do_handle', None)
+        if self.settings.allow or self.settings.deny:
+            from .admission import Admission
+            self.do_handle = Admission(self).do_handle
 
     def _refuse_loop(self, client):
         """The client is one of our own connections to a server, whose address leads to us. Both ends of it are compared: a
@@ -248,6 +256,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.settings = settings
         self.max_connections = max_connections
         self.tally.change(settings)
+        self._guard()
         if self._paused:
             self._accept_again()
 

@@ -14,6 +14,7 @@ class Tally(object):
         self.retries = 0
         self.connect_times = Durations()      # of attempts that succeeded
         self.refused = {}                     # kind of NobodyReachable -> how many clients were reset for it
+        self.denied = collections.Counter()   # reason -> how many clients were not let in for it
         self.ended = collections.Counter()    # reason -> how many sessions ended for it
         self._log = log
         self._clock = clock
@@ -27,6 +28,13 @@ class Tally(object):
         """A client was reset, since no server could be reached."""
         self.refused[error.kind] = self.refused.get(error.kind, 0) + 1
         self._log.warning('refused', 'reset {client}: {reason}', client=peer_text(session.peer), reason=str(error))
+
+    def deny(self, peer, reason):
+        """A client that had been accepted was not let in, and reset: it counts as nothing else."""
+        self.accepted -= 1
+        self.denied[reason] += 1
+        self._log.warning('client_denied', 'reset {client}: {reason}', client=peer_text(peer),
+                          reason=reason.replace('_', ' '))
 
     def end(self, session, reason):
         """A session has ended."""
@@ -50,7 +58,8 @@ class Tally(object):
 
     def counts(self):
         """A plain dict, for the status."""
-        return {'total': self.accepted, 'retries': self.retries, 'refused': dict(self.refused), 'ended': dict(self.ended),
+        return {'total': self.accepted, 'retries': self.retries, 'refused': dict(self.refused),
+                'denied': dict(self.denied), 'ended': dict(self.ended),
                 'connect_seconds': self.connect_times.snapshot()}
 
 

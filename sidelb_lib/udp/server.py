@@ -42,6 +42,7 @@ class UdpServer(DatagramServer):
         self._forwarding = Forwarding(self.table, pool, clock)
         self._replies = Replies(self.table, self._upstreams, self._forwarding, pool, clock, settings)
         self._client_sockets = None          # of a wildcard listener
+        self._guard(settings)
 
     def _affordable(self, max_sessions, settings):
         """Each session has a local port. An eighth of them is left to probes, look-ups and other programs."""
@@ -160,6 +161,14 @@ class UdpServer(DatagramServer):
         """Other settings from now on, for sessions that live as well."""
         self.table.change(settings, self._affordable(max_sessions, settings))
         self._replies.change(settings)
+        self._guard(settings)
+
+    def _guard(self, settings):
+        """Have datagrams pass what the settings put before `forward`."""
+        self._forwarding.__dict__.pop('forward', None)
+        if settings.allow or settings.deny:
+            from .admission import Admission
+            self._forwarding.forward = Admission(self._forwarding, self.table, settings).forward
 
     # --- what is counted --------------------------------------------------------------------------------------------
 

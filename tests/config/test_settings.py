@@ -646,3 +646,28 @@ def test_a_password_is_taken_from_the_environment_alone_and_never_shown():
     with pytest.raises(SettingsError) as raised:
         settings.parse(['127.0.0.1:1', '127.0.0.2:1', 'check_password=hunter2'], {})
     assert 'use SIDELB_CHECK_PASSWORD or check_password_file=' in str(raised.value) and 'hunter2' not in str(raised.value)
+
+
+# --- who may connect ---
+
+def test_networks_are_given_as_lists():
+    found = parse(PLAIN + ' allow=127.0.0.0/8,2001:db8::/32 deny=127.0.0.9')
+    assert [str(network) for network in found.allow + found.deny] == ['127.0.0.0/8', '2001:db8::/32', '127.0.0.9/32']
+
+
+@pytest.mark.parametrize('line, mistake', [
+    ('allow=10.0.0.1/8', 'allow=10.0.0.1/8: 10.0.0.1 has bits beyond the first 8: did you mean 10.0.0.0/8?'),
+    ('deny=db.example.com', 'deny=db.example.com: write a network like 10.0.0.0/8 or 2001:db8::/32, or one address'),
+    ('allow=10.1.0.0/16 deny=10.0.0.0/8', 'allow=10.1.0.0/16 lets nobody in, for deny=10.0.0.0/8 has all of it, and is '
+                                          'asked first'),
+    ('allow=2001:db8::/32', 'allow= has no IPv4 network, and the clients of the listener 127.0.0.1:5432 come from such: '
+                            'add one'),
+])
+def test_networks_that_let_nobody_in_are_mistakes(line, mistake):
+    assert only_mistake(PLAIN + ' ' + line) == mistake
+
+
+def test_a_loopback_listener_that_leaves_loopback_out_is_noted():
+    assert notes(PLAIN + ' allow=10.0.0.0/8') == [
+        'allow= leaves out 127.0.0.1: clients of the listener 127.0.0.1:5432 are on this host, and mostly come from there']
+    assert notes('0.0.0.0:5432 10.0.0.3:5432 allow=10.0.0.0/8') == []

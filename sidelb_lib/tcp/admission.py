@@ -1,0 +1,25 @@
+"""Who is let in, where the settings ask for that: it stands before `TcpServer.do_handle`, and is loaded then alone."""
+from __future__ import absolute_import, division, print_function
+
+from ..errors import NOT_ALLOWED
+from ..hub import never_waits
+from ..net.access import is_allowed
+from ..net.resets import abort
+
+
+class Admission(object):
+    """Lets clients of `server` in by their address."""
+
+    def __init__(self, server):
+        self._server = server
+        self._let_in = server.do_handle        # the class's
+
+    @never_waits
+    def do_handle(self, client, peer):
+        """Stands for the server's: owns `client`, and gives it on or resets it."""
+        settings = self._server.settings
+        if is_allowed(peer[0], settings.allow, settings.deny):
+            return self._let_in(client, peer)
+        abort(client)
+        client.close()
+        self._server.tally.deny(peer, NOT_ALLOWED)
