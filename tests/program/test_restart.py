@@ -128,7 +128,7 @@ def test_the_others_share_evenly_again_after_one_has_left():
     with group('127.0.0.1', 3) as (listeners, address):
         reuse_port.send_clients_to_others(listeners[0])
         reuse_port.drop_new_handshakes(listeners[0])
-        reuse_port.leave(listeners[0])
+        reuse_port.close_and_rebalance(listeners[0])
         counts = shares(listeners[1:], address, 60)
         assert min(counts) > 10 and sum(counts) == 60
 
