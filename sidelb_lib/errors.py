@@ -32,7 +32,10 @@ REFUSALS = (NOBODY_KNOWN, ALL_TRIED, TOO_LATE, HOST_IS_SHORT, ALL_FULL, NOBODY_E
 
 #: Why a client was not let in: labels of metrics, too.
 NOT_ALLOWED = 'address_is_not_allowed'
-DENIALS = (NOT_ALLOWED,)
+NOT_TRUSTED = 'peer_is_not_trusted'
+BAD_HEADER = 'bad_proxy_header'
+NO_HEADER = 'no_proxy_header_in_time'
+DENIALS = (NOT_ALLOWED, NOT_TRUSTED, BAD_HEADER, NO_HEADER)
 
 
 class NobodyReachable(SidelbError):

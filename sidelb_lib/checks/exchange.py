@@ -85,6 +85,13 @@ class Conversation(object):
             if error.local:
                 raise
             raise ProbeFailed(str(error))
+        greeting = getattr(address, 'greeting', None)
+        if greeting:
+            try:
+                Conversation.send(self, greeting)
+            except BaseException:
+                self._sock.close()
+                raise
 
     def __enter__(self):
         return self

@@ -36,6 +36,9 @@ CHECKS = (
 #: How a script begins; it has no name of its own.
 SCRIPT_WORDS = ('want', 'ask', 'send', 'expect')
 
+#: Kinds that open no conversation of their own.
+_SILENT = ('tcp', 'udp', 'dns', 'run')
+
 DEFAULTS = {'tcp': 'tcp', 'udp': 'udp'}
 
 #: YAML reads an unquoted `off` as false.
@@ -145,7 +148,7 @@ def make(choice, context):
     """The probe function of a Choice that is not `off`."""
     probe = _module(choice.name).make(choice.options, context)
     if choice.port is None:
-        return probe
+        return probe if choice.name in _SILENT else _greeting(probe, context.settings)
     is_tcp = context.settings.proto == 'tcp'
 
     def probe_other_port(address, deadline):
@@ -156,6 +159,27 @@ def make(choice, context):
             _module('tcp').probe(address, deadline)
         return result
     return probe_other_port
+
+
+def _greeting(probe, settings):
+    """`probe`, which begins with a PROXY header that names no client where clients' connections begin with one."""
+    def greet(address, deadline):
+        if settings.proxy == 'off':
+            return probe(address, deadline)
+        from ..net.proxy_protocol import local_header
+        return probe(GreetedAddress(address, local_header(settings.proxy)), deadline)
+    return greet
+
+
+class GreetedAddress(object):
+    """An address whose conversations begin with `greeting`."""
+
+    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'greeting')
+
+    def __init__(self, address, greeting):
+        for name in self.__slots__[:-1]:
+            setattr(self, name, getattr(address, name))
+        self.greeting = greeting
 
 
 class OtherPort(object):

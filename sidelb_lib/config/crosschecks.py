@@ -97,18 +97,19 @@ def nobody_allowed(settings):
         denied = [other for other in settings.deny if covers(other, network)]
         if denied:
             yield 'allow', 'allow=%s lets nobody in, for deny=%s has all of it, and is asked first' % (network, denied[0])
-    listener = settings.listener
-    if settings.allow and listener and family_of(listener[0]) not in [network.family for network in settings.allow]:
+    listener, key = settings.listener, 'accept_proxy' if settings.accept_proxy else 'allow'
+    networks = getattr(settings, key)             # of those who connect
+    if networks and listener and family_of(listener[0]) not in [network.family for network in networks]:
         family = 'IPv6' if family_of(listener[0]) == socket.AF_INET6 else 'IPv4'
-        yield 'allow', 'allow= has no %s network, and the clients of the listener %s come from such: add one' % (
-            family, endpoint_text(*listener))
+        yield key, '%s= has no %s network, and the clients of the listener %s come from such: add one' % (
+            key, family, endpoint_text(*listener))
 
 
 def notes(settings):
     """What is no mistake, but hardly meant."""
     listener = settings.listener
-    if settings.allow and is_loopback(listener[0]) and not is_wildcard(listener[0]) and not is_allowed(
-            listener[0], settings.allow, settings.deny):
+    is_own = is_loopback(listener[0]) and not is_wildcard(listener[0]) and not settings.accept_proxy
+    if is_own and settings.allow and not is_allowed(listener[0], settings.allow, settings.deny):
         yield 'allow= leaves out %s: clients of the listener %s are on this host, and mostly come from there' % (
             listener[0], endpoint_text(*listener))
     if settings.check.name != 'off' and settings.check_timeout > settings.check_interval:
@@ -124,7 +125,7 @@ CROSSCHECKS = (
     ((), repeated_servers),
     (('listener',), loops),
     (('listener', 'http', 'proto'), http_on_the_listener),
-    (('listener', 'allow', 'deny'), nobody_allowed),
+    (('listener', 'allow', 'deny', 'accept_proxy'), nobody_allowed),
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 from collections import namedtuple
 
 from ..checks import registry as checks
-from ..net.access import parse_network
+from ..net.access import parse_network, parse_trusted
 from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .servers_file import parse_servers_file
@@ -174,6 +174,14 @@ TABLE = _table(
         _row('deny', parse_network, '-',
              'networks whose clients may not, also out of allow: a connection is reset at once, a datagram dropped',
              is_list=True),
+        _row('accept_proxy', parse_trusted, '-',
+             'networks of the load balancers before this one, with commas: each of their connections begins with a PROXY '
+             'header (version 1 or 2), whose client counts from then on, also for allow and deny; others may not connect',
+             'tcp', is_list=True),
+        _row('proxy_timeout', duration(0.1, 60), '3s', 'time for that header to come', 'tcp'),
+        _row('proxy', one_of_or_off('v1', 'v2'), 'off',
+             'v1 or v2: tell servers who the client is, by a PROXY header of that version before its first byte; checks '
+             'that send something begin with one, too, except on a port of their own', 'tcp'),
     )),
     ('Operation', (
         _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',

@@ -43,6 +43,16 @@ def parse_network(text):
     return Network(family, prefix, count)
 
 
+def parse_trusted(text):
+    """Like `parse_network`, of those who are believed what they say of a client."""
+    if text.lower() in ('on', 'yes', 'true'):
+        raise ValueError('name the networks that are trusted, like 10.0.0.0/8: who sends a PROXY header can pretend to be '
+                         'any client')
+    if text.lower() in ('off', 'no', 'false'):
+        raise ValueError('leave the setting out')
+    return parse_network(text)
+
+
 def is_allowed(ip, allow, deny):
     """May the client come in? `deny` is asked first, then `allow`, if there is one; both are lists of Network."""
     if not allow and not deny:

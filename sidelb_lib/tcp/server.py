@@ -100,16 +100,20 @@ class TcpServer(PausesAccepting, StreamServer):
         """Called by the hub: the session's greenlet starts at once and comes back here at its first wait."""
         if peer[:2] in self.own_ends and client.getsockname()[:2] == self.own_ends[peer[:2]]:
             return self._refuse_loop(client)
-        session = Session(self, client, peer, self.clock())
+        session = self._session_of(self, client, peer, self.clock())
         self.sessions.add(session)
         self._workers.run(session.begin)
 
     def _guard(self):
-        """Have clients pass what the settings put before `do_handle`."""
+        """Have clients pass what the settings put before `do_handle`, and become sessions of the kind that they need."""
+        settings, self._session_of = self.settings, Session
         self.__dict__.pop('do_handle', None)
-        if self.settings.allow or self.settings.deny:
+        if settings.allow or settings.deny or settings.accept_proxy:
             from .admission import Admission
             self.do_handle = Admission(self).do_handle
+        if settings.accept_proxy or settings.proxy != 'off':
+            from .proxied_session import ProxiedSession
+            self._session_of = ProxiedSession
 
     def _refuse_loop(self, client):
         """The client is one of our own connections to a server, whose address leads to us. Both ends of it are compared: a
@@ -155,6 +159,10 @@ class TcpServer(PausesAccepting, StreamServer):
             if session.address.early is not None and session.relay.inbound.moved:
                 self.early_ends.disproved(session.address)
         self.tally.end(session, reason)
+        self.make_room()
+
+    def make_room(self):
+        """There is one session less."""
         self._session_ended.set()
         if self._paused:
             self._accept_again()

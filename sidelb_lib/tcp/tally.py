@@ -29,12 +29,18 @@ class Tally(object):
         self.refused[error.kind] = self.refused.get(error.kind, 0) + 1
         self._log.warning('refused', 'reset {client}: {reason}', client=peer_text(session.peer), reason=str(error))
 
-    def deny(self, peer, reason):
+    def deny(self, peer, reason, text=None):
         """A client that had been accepted was not let in, and reset: it counts as nothing else."""
         self.accepted -= 1
         self.denied[reason] += 1
         self._log.warning('client_denied', 'reset {client}: {reason}', client=peer_text(peer),
-                          reason=reason.replace('_', ' '))
+                          reason=text or reason.replace('_', ' '))
+
+    def probe(self, peer):
+        """What had been accepted was a health check of whoever is before us: it counts as nothing."""
+        self.accepted -= 1
+        if self._logs_sessions:
+            self._log.debug('probed', '{client} has looked whether somebody is here', client=peer_text(peer))
 
     def end(self, session, reason):
         """A session has ended."""
@@ -51,10 +57,13 @@ class Tally(object):
         if session.relay is None:
             self._log.debug('session_cut', 'cut {client}: {reason}', client=peer_text(session.peer), reason=reason)
             return
-        self._log.debug('session', '{client} to {address} ended after {duration:.3f} s ({reason}), {bytes_out} bytes out, '
-                        '{bytes_in} in', client=peer_text(session.peer), address=str(session.address),
+        via = getattr(session, 'via', None)            # of a ProxiedSession
+        self._log.debug('session', '{client}' + (' via {via}' if via else '') + ' to {address} ended after {duration:.3f} s '
+                        '({reason}), {bytes_out} bytes out, {bytes_in} in',
+                        client=peer_text(session.peer), address=str(session.address),
                         member=session.address.member.name, duration=self._clock() - session.opened, reason=reason,
-                        bytes_out=session.relay.outbound.moved, bytes_in=session.relay.inbound.moved)
+                        bytes_out=session.relay.outbound.moved, bytes_in=session.relay.inbound.moved,
+                        **({'via': peer_text(via)} if via else {}))
 
     def counts(self):
         """A plain dict, for the status."""

@@ -133,3 +133,35 @@ def test_a_line_without_end_is_a_failure_and_no_memory():
         assert 'a line' in said or 'wanted x, got' in said
     with Server(behaviour=lambda session: session.send(b'OK' * 5000)) as server:
         assert failure('want:OK,want:x', server.address) == 'step 2 (want x): a line has more than 4096 bytes'
+
+
+@pytest.mark.parametrize('check', [r'want:hello,ask:x\r\n,want:welcome', 'redis', 'tls'])
+@pytest.mark.parametrize('version, greeting', [('v1', b'PROXY UNKNOWN\r\n'), ('v2', b'\r\n\r\n\0\r\nQUIT\n\x20\0\0\0')])
+def test_where_servers_want_a_proxy_header_a_conversation_begins_with_one(check, version, greeting):
+    said = []
+
+    def serve(session):
+        said.append(session.sock.recv(len(greeting)))
+        session.sock.sendall(b'hello')
+        said.append(session.sock.recv(4096))
+    with Server(behaviour=serve) as server:
+        assert not passes(check, server.address, proxy=version)
+    assert said[0] == greeting and said[1]
+
+
+def test_a_port_of_the_checks_own_wants_no_proxy_header():
+    def serve(session):
+        session.sock.sendall(b'+PONG\r\n' if session.sock.recv(1) == b'*' else b'-ERR\r\n')
+        session.sock.recv(4096)
+    with Server(behaviour=serve) as server:
+        ip, port = server.address
+        assert passes('redis:%d' % port, (ip, 1), proxy='v1')
+        assert not passes('redis', server.address, proxy='v1')
+
+
+def passes(check, address, **options):
+    probe = registry.make(registry.parse(check), registry.Context(settings.defaults(**options), None))
+    try:
+        return probe(Address(address[0], address[1], 0.0), Deadline(1.0)).state == 'up'
+    except ProbeFailed:
+        return False

@@ -662,6 +662,13 @@ def test_networks_are_given_as_lists():
                                           'asked first'),
     ('allow=2001:db8::/32', 'allow= has no IPv4 network, and the clients of the listener 127.0.0.1:5432 come from such: '
                             'add one'),
+    ('accept_proxy=::1', 'accept_proxy= has no IPv4 network, and the clients of the listener 127.0.0.1:5432 come from '
+                         'such: add one'),
+    ('accept_proxy=on', 'accept_proxy=on: name the networks that are trusted, like 10.0.0.0/8: who sends a PROXY header '
+                        'can pretend to be any client'),
+    ('accept_proxy=off', 'accept_proxy=off: leave the setting out'),
+    ('proxy=on', 'proxy=on: choose v1, v2 or off'),
+    ('proto=udp proxy=v2', 'proxy= is for proto=tcp'),
 ])
 def test_networks_that_let_nobody_in_are_mistakes(line, mistake):
     assert only_mistake(PLAIN + ' ' + line) == mistake

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from sidelb_lib.tcp.proxy_protocol import SIGNATURE, BadHeader, Reader, crc32c, header, local_header
+from sidelb_lib.net.proxy_protocol import SIGNATURE, BadHeader, Reader, crc32c, header, local_header
 
 CLIENT, LISTENER = ('192.0.2.1', 56324), ('10.0.0.1', 5432)
 CLIENT6, LISTENER6 = ('2001:db8::1', 56324), ('2001:db8::2', 5432)

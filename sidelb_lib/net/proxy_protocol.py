@@ -10,7 +10,7 @@ import socket
 import struct
 
 from ..errors import SidelbError
-from ..net.endpoints import canonical_ip, family_of
+from .endpoints import canonical_ip, family_of
 
 SIGNATURE = b'\r\n\r\n\0\r\nQUIT\n'
 VERSIONS = ('v1', 'v2')
@@ -73,6 +73,10 @@ class Reader(object):
         self.client = None
         self.is_local = False
         self._data = b''
+
+    @property
+    def begun(self):
+        return bool(self._data)
 
     def take(self, data):
         """Raises BadHeader, as soon as it is clear."""
