@@ -28,7 +28,7 @@ except KeyboardInterrupt:
 
 USAGE = """\
 Usage:
-  sidelb status [--json] [--watch] [--socket=PATH]...
+  sidelb status [--json] [--history] [--watch] [--socket=PATH]...
   sidelb reload [--socket=PATH]...
   sidelb doctor [--json] [--strict] [--within=SECONDS] [--config=FILE] [<setting>...]
   sidelb drain <server> [--wait] [--timeout=TIME] [--close] [--force] [--service=NAME]
@@ -45,6 +45,7 @@ Options:
   --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
   --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
   --json              Print the status as one JSON object a line.
+  --history           With --json: the last 15 minutes of each server, too.
   --watch             Show the status on the terminal and keep it up to date; q ends it.
   --strict            Let the doctor's exit code be 1 for a note as well.
   --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
@@ -133,8 +134,11 @@ def run(arguments):
     if chosen['status']:
         if chosen['--watch'] and not chosen['--json'] and not sys.stdout.isatty():
             raise UsageError('--watch needs a terminal; use sidelb status in a loop, or --json')
+        if chosen['--history'] and not chosen['--json']:
+            raise UsageError('--history goes with --json; the table shows the last 15 minutes where it has the room')
         paths = chosen['--socket'] or status_sockets(only_own=False)
-        return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout, os.environ)
+        return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout, os.environ,
+                                          chosen['--history'])
     healthy, reason = status_client.health_check((chosen['--socket'] or status_sockets(only_own=True))[0])
     return say('Healthy') if healthy else fail([reason], 1)
 

@@ -18,7 +18,7 @@ from .errors import BindError
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp
-from .observe import snapshot
+from .observe import said, snapshot
 from .observe.logs import EventLog, LineWriter, ServiceLog
 from .observe.places import status_paths
 from .observe.commands import COMMANDS, Commands
@@ -260,15 +260,7 @@ class Process(object):
 
     def startup(self):
         """(has the first discovery of all services ended?, a sentence that says why)."""
-        return self._together(Service.startup)
-
-    def readiness(self):
-        """(should new clients be sent here?, a sentence that says why)."""
-        return self._together(Service.readiness)
-
-    def _together(self, question):
-        """What the only service answers; of several the first that says no, with its name."""
-        answers = [(name, question(service)) for name, service in self.services.items()]
+        answers = [(name, service.startup()) for name, service in self.services.items()]
         if len(answers) == 1:
             return answers[0][1]
         for name, (ok, text) in answers:
@@ -276,9 +268,13 @@ class Process(object):
                 return False, '%s: %s' % (name, text)
         return True, '; '.join('%s: %s' % (name, text) for name, (_, text) in answers)
 
+    def readiness(self):
+        """(should new clients be sent here?, the verdict, which says why)."""
+        verdicts = dict((name, {'verdict': snapshot.verdict_of(service)}) for name, service in self.services.items())
+        return all(service.ready() for service in self.services.values()), said.overall(verdicts)['text']
+
     def snapshot(self, with_history=False):
         """All that can be seen from outside, see `observe.snapshot`."""
-        ready, readiness = self.readiness()
         now = self._clock()
         services = OrderedDict((name, service.snapshot(with_history)) for name, service in self.services.items())
         changes = [change for name in services for change in snapshot.of_changes(
@@ -290,6 +286,5 @@ class Process(object):
             'uptime': round(now - self._started, 3),
             'state': self.state,
             'healthy': self.healthy(),
-            'ready': ready,
-            'readiness': readiness,
+            'ready': all(service.ready() for service in self.services.values()),
         }, services, changes)

@@ -58,6 +58,7 @@ class Service(object):
         self.history = History(clock)
         self.changes = Changes(clock)
         self.timeline = Timeline()
+        self.drained_by = {}             # name of a member that a person has drained -> `uid 1000`
         self._budget = budget
         self._probe_places = probe_places
         self._clock = clock
@@ -243,6 +244,7 @@ class Service(object):
             self._source_loops.pop(source).kill(block=False)
         self.sources = [source for source in self.sources if source not in gone] + new
         for source in new:
+            source.on_change = self.changes.observe_lookup
             self._source_loops[source] = self._loop(source.source, source.run)
         for source in gone:
             if source.source not in [one.source for one in self.sources]:
@@ -291,17 +293,10 @@ class Service(object):
             return False, 'starting: waiting for the first look-up of %s' % (', '.join(waiting) or 'names')
         return True, 'started: listening on %s, and every name has been looked up' % self.listener
 
-    def readiness(self):
-        """(should new clients be sent here?, a sentence that says why)."""
-        states = [member.state for member in self.pool.members]
-        up, unchecked, known = states.count('up'), states.count('unchecked'), len(states)
-        if self.state != 'running':
-            return False, 'not ready: %s' % self.state
-        if not self.healthy():
-            return False, 'not ready: no server is up, %d known' % known
-        if self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.max_connections:
-            return False, 'not ready: max_connections=%d reached' % self.server.max_connections
-        return True, 'ready: %d of %d servers up%s' % (up, known, ', %d unchecked' % unchecked if unchecked else '')
+    def ready(self):
+        """Should new clients be sent here? The verdict, `observe.snapshot.verdict_of`, says why not."""
+        is_full = self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.max_connections
+        return self.state == 'running' and self.healthy() and not is_full
 
     def snapshot(self, with_history=False):
         """All that can be seen of it from outside, see `observe.snapshot`."""

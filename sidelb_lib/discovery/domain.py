@@ -55,6 +55,7 @@ class Domain(object):
         self._lookups = collections.Counter()     # state -> how many look-ups ended with it
         self._wake = Event()
         self._began = None              # when the last look-up began
+        self.on_change = None           # called as on_change(source, former state)
         self._is_needed = False         # has somebody missed a server within `shortest` of that?
 
     def __repr__(self):
@@ -119,6 +120,11 @@ class Domain(object):
         }
 
     @property
+    def error(self):
+        """What was wrong with the last look-up, or None."""
+        return self._error
+
+    @property
     def asks_dns(self):
         """False while the hosts file answers, whose addresses have no TTL."""
         return not all(family.kind == FOUND and family.ttl is None for family in self._families.values())
@@ -152,6 +158,8 @@ class Domain(object):
     def _change_state(self, state):
         former, self.state = self.state, state
         if state != former:
+            if self.on_change:
+                self.on_change(self, former)
             level, event, template = _REPORTS[state]
             if state == 'empty' and former == 'holding':
                 level, event, template = _LET_GO

@@ -35,6 +35,7 @@ class FileSource(object):
         self.source = 'file %s' % file.path
         self.settled = False
         self.state = 'pending'
+        self.on_change = None                # called as on_change(source, former state)
         self.listeners = listeners           # a function
         self._file = file
         self._log = log
@@ -78,6 +79,11 @@ class FileSource(object):
 
     def endpoints(self):
         return sorted(endpoint for unit in self._units for endpoint in unit)
+
+    @property
+    def error(self):
+        """What is wrong with the file, or None."""
+        return self._error
 
     def snapshot(self):
         return {
@@ -132,7 +138,9 @@ class FileSource(object):
     def _end(self, state, error):
         self._lookups[state] += 1
         changed = (state, error) != (self.state, self._error)
-        self.state, self._error = state, error
+        former, self.state, self._error = self.state, state, error
+        if state != former and self.on_change:
+            self.on_change(self, former)
         if state == 'ok':
             self._log.info('servers_file', '{path}: {count} servers', path=self.name, count=len(self._units))
         elif changed:

@@ -11,7 +11,8 @@ TOGETHER_SECONDS = 5.0           # equal changes within it are one
 
 #: What a pool's observers hear -> the word for people, and how bad it is.
 WORDS = {'down': ('down', 'bad'), 'up': ('up', 'good'), 'added': ('new', ''), 'removed': ('left', 'idle'),
-         'role': ('role', 'idle')}
+         'role': ('role', 'idle'), 'drain': ('drain', 'idle'), 'enable': ('enable', 'good'), 'dns': ('DNS', 'warn'),
+         'dns_ok': ('DNS', 'good')}
 
 
 class Change(object):
@@ -27,6 +28,8 @@ class Change(object):
         self.count = 0
 
     def text(self, suffix=''):
+        if self.event in ('dns', 'dns_ok'):          # no server's name
+            suffix = ''
         names = [name[:-len(suffix)] if suffix and name.endswith(suffix) else name for name in self.names]
         names.sort(key=natural)
         more = self.count - len(names)
@@ -44,11 +47,24 @@ class Changes(object):
     def observe(self, event, subject):
         if event not in WORDS:
             return
-        about = subject.last_error if event == 'down' else subject.role if event == 'role' else None
+        about = subject.last_error if event == 'down' else _role_of(subject) if event == 'role' else None
         name = subject.member.name
         if event == 'down' and subject.member.up and name != str(subject):
             name = '%s %s' % (name, subject)
         self.remember(event, name, about)
+
+    def observe_person(self, command, name, person):
+        """A person, `uid 1000`, has drained or enabled a server."""
+        if command in WORDS:
+            self.remember(command, name, 'by %s' % person)
+
+    def observe_lookup(self, source, former):
+        """A source of addresses is in another state than `former`."""
+        name = source.source.partition(' ')[2]
+        if source.state != 'ok':
+            self.remember('dns', name, source.error or source.state)
+        elif former != 'pending':                    # at the start that is no news
+            self.remember('dns_ok', name, 'answers again')
 
     def remember(self, event, name, about=None):
         now = self._clock()
@@ -67,3 +83,8 @@ class Changes(object):
     def entries(self):
         """The newest first."""
         return list(reversed(self._entries))
+
+
+def _role_of(address):
+    former = address.former_role
+    return (address.role or 'no role') + (', was %s' % former if former and former != address.role else '')

@@ -122,6 +122,12 @@ class Commands(object):
                             for name, _, member in found]}
 
     def _act(self, command, who, name, service, member, former):
+        person = who.partition(',')[0]
+        if command == 'drain':
+            service.drained_by[member.name] = person
+        elif command == 'enable':
+            service.drained_by.pop(member.name, None)
+        service.changes.observe_person(command, member.name, person)
         service.log.info('admin', '{command} {member}{of} by {who}, was {former}', command=command, member=member.name,
                          of=self._of(name), who=who, former=former)
 

@@ -2,7 +2,8 @@
 
 The server is gevent's, which is not made for a hostile network. So it never sees what a client has sent: each
 connection brings one request, whose head is read here within bounds of size and time and checked against a strict
-grammar; gevent gets its first line and its Host, and no body, ever. After the answer the connection is closed.
+grammar; gevent gets its first line, its Host and whether it takes gzip, and no body, ever. After the answer the
+connection is closed.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -10,6 +11,7 @@ import collections
 import re
 import socket
 import traceback
+import zlib
 from io import BytesIO
 
 import gevent
@@ -32,6 +34,9 @@ ANSWER_SECONDS = 10.0            # ...and to take the answer
 LINGER_SECONDS = 1.0             # for it to notice that it was refused, and stop sending
 MAX_LINGER_READS = 16
 
+MIN_BYTES_TO_COMPRESS = 1400      # less fits a packet
+BYTES_AT_ONCE = 65536            # are compressed between two pauses, in about 1 ms
+
 TEXT = 'text/plain; charset=utf-8'
 TOO_LARGE = '431 Request Header Fields Too Large'
 NO_PAGE_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -42,6 +47,9 @@ _HEAD = re.compile(br'(TOKEN [!-~]+ HTTP/1\.[01])\r\n((?:TOKEN:[\t -~\x80-\xff]*
 
 #: A host and perhaps a port, RFC 9110 section 7.2.
 _HOST = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{0,5})?\Z')
+
+#: gzip in Accept-Encoding, RFC 9110 section 12.5.3, unless its weight is 0.
+_GZIP = re.compile(br'(?:^|,)[ \t]*gzip[ \t]*(?:$|,|;(?![ \t]*q=0(?:\.0*)?[ \t]*(?:$|,)))', re.IGNORECASE)
 
 Answer = collections.namedtuple('Answer', 'status kind body headers')
 
@@ -121,8 +129,10 @@ class Application(object):
     def _answer_status(self, environ):
         with_history = 'history=1' in environ.get('QUERY_STRING', '').split('&')
         with self._turn:
-            body = status.to_json(self._snapshot(with_history), let_traffic_pass)
-        return Answer('200 OK', 'application/json', body.encode('utf-8'), ())
+            body = status.to_json(self._snapshot(with_history), let_traffic_pass).encode('utf-8')
+            if environ.get('HTTP_ACCEPT_ENCODING') != 'gzip' or len(body) < MIN_BYTES_TO_COMPRESS:
+                return Answer('200 OK', 'application/json', body, ())
+            return Answer('200 OK', 'application/json', compressed(body, let_traffic_pass), (('Content-Encoding', 'gzip'),))
 
     def _answer_metrics(self):
         if not self._has_metrics:
@@ -130,6 +140,16 @@ class Application(object):
         with self._turn:
             body = metrics.exposition(self._snapshot(False), self._clock(), self._versions, let_traffic_pass)
         return Answer('200 OK', metrics.CONTENT_TYPE, body, ())
+
+
+def compressed(body, pause):
+    """`body` in the format of gzip (RFC 1952). `pause()` is called now and then."""
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)     # 6 takes thrice as long for a fifth less
+    parts = []
+    for start in range(0, len(body), BYTES_AT_ONCE):
+        parts.append(compressor.compress(body[start:start + BYTES_AT_ONCE]))
+        pause()
+    return b''.join(parts + [compressor.flush()])
 
 
 def headers_of(answer):
@@ -218,12 +238,14 @@ class _Handler(WSGIHandler):
     def handle(self):
         self.rfile.close()                   # as long as it is open, closing the socket does not close it
         try:
-            line, host = parse_head(read_head(self.socket, self.server.head_seconds))
+            line, host, takes_gzip = parse_head(read_head(self.socket, self.server.head_seconds))
         except Refused as refusal:
             return self._refuse(refusal.answer)
         self.server.has_asked()
         self.socket.settimeout(self.server.answer_seconds)
         header = b'' if host is None else b'Host: ' + host + b'\r\n'
+        if takes_gzip:
+            header += b'Accept-Encoding: gzip\r\n'
         self.rfile = BytesIO(line + b'\r\n' + header + b'\r\n')
         WSGIHandler.handle(self)
 
@@ -266,7 +288,8 @@ def read_head(sock, seconds):
 
 
 def parse_head(head):
-    """(request line, value of Host or None), as bytes, of a request's head. Raises Refused."""
+    """(request line, value of Host or None, does the client take gzip?), the texts as bytes, of a request's head. Raises
+    Refused."""
     if head.count(b'\r\n') > MAX_HEADERS + 2:
         raise Refused(TOO_LARGE, 'a request has at most %d headers' % MAX_HEADERS)
     match = _HEAD.match(head)
@@ -277,4 +300,5 @@ def parse_head(head):
     hosts = [value.strip() for name, _, value in pairs if name.lower() == b'host']
     if len(hosts) > 1 or not hosts and line.endswith(b'1.1'):
         raise Refused('400 Bad Request', 'a request has one Host header')
-    return line, hosts[0] if hosts else None
+    codings = [value for name, _, value in pairs if name.lower() == b'accept-encoding']
+    return line, hosts[0] if hosts else None, any(_GZIP.search(value) for value in codings)

@@ -37,6 +37,8 @@ def verdict(service):
     waiting = service['connections'].get('waiting')
     if waiting:
         wrong.append(plural(waiting, 'client') + ' waiting')
+    if service['proto'] == 'tcp' and service['connections'].get('active', 0) >= service['connections'].get('most', 1e9):
+        wrong.append('max_connections is reached')
     wrong += ['DNS ' + ring['state'] for ring in service['rings'] if ring['state'] not in ('ok', 'pending')][:1]
     if service['state'] in ('draining', 'stopped'):
         wrong.append('stopping')
@@ -89,7 +91,7 @@ def note(member):
     if state == 'unchecked':
         return 'first check is under way'
     if state == 'draining':
-        return 'takes no new sessions'
+        return 'drained by %s' % member['by'] if member.get('by') else 'takes no new sessions'
     bad = [address for address in member['addresses'] if address['state'] == 'down' and address['last_error']]
     if not bad:
         return ''

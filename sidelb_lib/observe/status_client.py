@@ -69,8 +69,9 @@ def fetch_snapshot(path, with_history=False):
     raise SidelbError('%s: that is not the answer of SideLB' % printable(path))
 
 
-def print_status(paths, as_json, watch, stdout, environ):
+def print_status(paths, as_json, watch, stdout, environ, with_history=False):
     """Print the status of each instance, and of those with one listener also the sum; once or for ever (`watch`).
+    JSON has the last 15 minutes `with_history`; tables always do.
 
     Returns the exit code. Of several instances some may be missing, which is said in their place. Raises SidelbError
     when the only one is, or all are, at the beginning: `watch` goes on through restarts.
@@ -81,7 +82,7 @@ def print_status(paths, as_json, watch, stdout, environ):
                             has_color(stdout, environ), is_utf8())
     shown = False
     while True:
-        answers = [_snapshot_or_error(path, not as_json) for path in paths]
+        answers = [_snapshot_or_error(path, with_history or not as_json) for path in paths]
         snapshots = [answer for answer in answers if not isinstance(answer, SidelbError)]
         if not snapshots and not shown:
             raise answers[0]

@@ -73,7 +73,7 @@ class Address(object):
 
     __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'early', 'up', 'state',
                  'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'came_up', 'damping', 'role',
-                 'found', 'last_error',
+                 'former_role', 'found', 'last_error',
                  'last_error_at', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
                  'received')
 
@@ -97,6 +97,7 @@ class Address(object):
         self.came_up = None       # when, after it had been down
         self.damping = 1          # so many times `check_rise` successes bring it up, see `flapping`
         self.role = None          # what a check says it is: a word
+        self.former_role = None   # the one that it had before, if any
         self.found = None         # the state that the last check that passed has told: UP, STANDBY or DRAINING
         self.last_error = None
         self.last_error_at = None

@@ -79,6 +79,7 @@ class Roles(object):
     def told(self, address, result, now, is_first):
         """A check of `address` has passed."""
         former, address.role = address.role, result.role
+        address.former_role = former or address.former_role
         if result.role != former and not is_first:
             self._log.info('role_changed', '{address} of {member} is {role}, before: {former}', address=str(address),
                            member=address.member.name, role=result.role or 'of no known role',

@@ -78,7 +78,7 @@ def test_an_address_of_another_host_is_told(proto):
 
 def test_the_running_sidelb_is_recognised_as_the_one_that_serves():
     running = {'listener': '127.0.0.1:5432', 'proto': 'tcp', 'version': '1.1.0', 'pid': 812,
-               'readiness': 'ready: 3 of 3 servers up'}
+               'readiness': 'all 3 up'}
     finding = one(host.listener(settings.defaults(listener=('127.0.0.1', 5432)), running))
     assert finding.text == '127.0.0.1:5432 is served by SideLB 1.1.0, pid 812: 3 of 3 servers up'
     assert finding.level == OK

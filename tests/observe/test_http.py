@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import zlib
 
 import pytest
 from gevent.event import Event
@@ -139,22 +140,21 @@ def test_liveness_and_startup_without_any_name_to_look_up():
 def test_readiness_follows_the_servers():
     with servers_on(['127.0.0.1', '127.0.0.2']) as (one, two):
         with sidelb_with_http(one, two, 'check_interval=100ms', 'check_timeout=1s') as sidelb:
-            wait_for_answer(sidelb, '/readiness', 200, 'ready: 2 of 2 servers up')
+            wait_for_answer(sidelb, '/readiness', 200, 'all 2 up')
             one.die()
-            wait_for_answer(sidelb, '/readiness', 200, 'ready: 1 of 2 servers up')
+            wait_for_answer(sidelb, '/readiness', 200, '1 of 2 up, 1 down')
             two.die()
-            wait_for_answer(sidelb, '/readiness', 503, 'not ready: no server is up, 2 known')
+            wait_for_answer(sidelb, '/readiness', 503, 'none of 2 is up')
             one.listen()
-            wait_for_answer(sidelb, '/readiness', 200, 'ready: 1 of 2 servers up')
+            wait_for_answer(sidelb, '/readiness', 200, '1 of 2 up, 1 down')
 
 
 def test_not_ready_at_max_connections():
     with Server('A') as server, sidelb_with_http(server, 'max_connections=1') as sidelb:
         with contextlib.closing(sidelb.connect()) as client:
             assert read_line(client) == 'A'
-            response = get(sidelb.http, '/readiness')
-            assert (response.status, response.text) == (503, 'not ready: max_connections=1 reached\n')
-        wait_for_answer(sidelb, '/readiness', 200, 'ready')
+            wait_for_answer(sidelb, '/readiness', 503, 'the only server is up, max_connections is reached\n')
+        wait_for_answer(sidelb, '/readiness', 200, 'the only server is up')
 
 
 def test_during_the_drain_it_is_not_ready_and_goes_on_answering():
@@ -164,7 +164,7 @@ def test_during_the_drain_it_is_not_ready_and_goes_on_answering():
             sidelb.signal(signal.SIGTERM)
             sidelb.wait_for_log('draining')
             response = get(sidelb.http, '/readiness')
-            assert (response.status, response.text) == (503, 'not ready: draining\n')
+            assert (response.status, response.text) == (503, 'the only server is up, stopping\n')
             assert get(sidelb.http, '/liveness').status == 200
             assert get(sidelb.http, '/startup').status == 200
             assert json.loads(get(sidelb.http, '/status.json').text)['state'] == 'draining'
@@ -216,6 +216,29 @@ def test_the_status_is_that_of_the_status_socket():
         assert by_http == by_socket
         assert by_http['services']['default']['members'] == by_http['members']
         assert by_http['members'][0]['total'] == 1
+
+
+def test_the_readiness_is_the_verdict_of_the_status_word_for_word():
+    with Server('A') as server, sidelb_with_http(server) as sidelb:
+        status = json.loads(get(sidelb.http, '/status.json').text)
+        assert get(sidelb.http, '/readiness').text == status['verdict']['text'] + '\n' == status['readiness'] + '\n'
+
+
+@pytest.mark.parametrize('accepted, is_compressed', [
+    ('gzip', True), ('br, GZip;q=0.5', True), ('gzip;q=0', False), ('gzip;q=0.000, br', False), ('notgzip', False),
+    ('', False)])
+def test_the_status_is_compressed_for_those_who_take_gzip(running, accepted, is_compressed, monkeypatch):
+    big = {'members': [{'name': 'db%d.example.com' % number} for number in range(300)], 'proto': 'tcp'}
+    monkeypatch.setattr(running.stub, 'snapshot', lambda: big)
+    request = (GET % '/status.json')[:-2] + 'Accept-Encoding: %s\r\n\r\n' % accepted
+    with contextlib.closing(connect(running.address)) as client:
+        client.sendall(request.encode())
+        head, _, body = read_all(client).partition(b'\r\n\r\n')
+    assert (b'Content-Encoding: gzip' in head) is is_compressed
+    if is_compressed:
+        assert len(body) < 3000
+        body = zlib.decompress(body, 16 + zlib.MAX_WBITS)
+    assert json.loads(body.decode()) == big
 
 
 def test_the_page_is_html():

@@ -86,6 +86,34 @@ def test_another_error_and_a_later_moment_are_changes_of_their_own():
         'cache-03.example.com: timed out', 'cache-02.example.com: timed out', 'cache-01.example.com: refused']
 
 
+def test_a_role_a_look_up_and_a_person_are_changes():
+    clock = Clock(100.0)
+    changes = Changes(clock)
+    one = server(1)
+    one.role, one.former_role = 'replica', 'primary'
+    changes.observe('role', one)
+    source = Source('pending')
+    source.turn(changes, 'ok')
+    source.turn(changes, 'failing', 'SERVFAIL from 10.0.0.2')
+    source.turn(changes, 'ok')
+    changes.observe_person('drain', 'cache-02.example.com', 'uid 1000')
+    changes.observe_person('reload', '', 'uid 1000')
+    assert [(change.event, change.text('.example.com')) for change in changes.entries()] == [
+        ('drain', 'cache-02: by uid 1000'), ('dns_ok', 'db.example.com:5432: answers again'),
+        ('dns', 'db.example.com:5432: SERVFAIL from 10.0.0.2'), ('role', 'cache-01: replica, was primary')]
+
+
+class Source(object):
+    source, error = 'ring db.example.com:5432', None
+
+    def __init__(self, state):
+        self.state = state
+
+    def turn(self, changes, state, error=None):
+        former, self.state, self.error = self.state, state, error
+        changes.observe_lookup(self, former)
+
+
 def test_the_last_fifteen_minutes_of_a_server():
     timeline, one = Timeline(), server(1).member
     for step in range(100):

@@ -228,6 +228,14 @@ def test_colours_are_for_terminals_that_want_them():
                 assert ('\x1b[' in shown.seen) is colored and 'SideLB' in shown.seen
 
 
+def test_json_has_the_last_fifteen_minutes_for_those_who_ask():
+    with Server('A') as server, Sidelb(server) as sidelb:
+        for options, has_history in (['--json'], False), (['--json', '--history'], True):
+            finished = run_sidelb('status', '--socket=' + sidelb.status_path, *options)
+            service = json.loads(finished.stdout)['services']['default']
+            assert ('history' in service, 'history' in service['members'][0]) == (has_history, has_history)
+
+
 def test_watching_into_a_pipe_is_a_mistake_that_says_what_to_use():
     finished = run_sidelb('status', '--watch')
     assert finished.returncode == 2 and finished.stdout == ''

@@ -119,7 +119,7 @@ def call(monkeypatch, capsys):
 def test_help_lists_usage_examples_and_every_setting_within_100_columns(call, arguments):
     code, output, errors = call(*arguments)
     assert (code, errors) == (0, '')
-    assert 'sidelb status [--json] [--watch] [--socket=PATH]' in output
+    assert 'sidelb status [--json] [--history] [--watch] [--socket=PATH]' in output
     assert 'sidelb 127.0.0.1:5432 ring_domain=db.example.com:5432 mode=round-robin' in output
     assert 'SIDELB_BIND_ADDR' in output
     for setting in TABLE:
@@ -235,6 +235,7 @@ def test_a_bind_that_fails_is_one_line():
     ('status status', 'that is too much: the usage is sidelb status'),
     ('status --json --json', 'that is too much: the usage is sidelb status'),
     ('status --json=yes', '--json must not have an argument'),
+    ('status --history', '--history goes with --json; the table shows the last 15 minutes where it has the room'),
     ('status --socket', '--socket requires argument'),
     ('demo now', 'now does not belong here: the usage is sidelb demo [--keep]'),
     ('demo --json', '--json does not belong here: the usage is sidelb demo [--keep]'),

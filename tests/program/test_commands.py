@@ -37,6 +37,10 @@ def test_a_drained_server_gets_nothing_new_and_keeps_its_sessions(two):
     assert balancer.members()[str(server)]['state'] == 'draining'
     log = balancer.wait_for_log(r'drain (\S+) by uid (\d+), pid \d+, was up')
     assert log.group(1) == str(server) and int(log.group(2)) == os.getuid()
+    shown = balancer.members()[str(server)]
+    assert (shown['by'], shown['note']) == ('uid %d' % os.getuid(), 'drained by uid %d' % os.getuid())
+    change = balancer.status()['changes'][0]
+    assert (change['word'], change['text']) == ('drain', '%s: by uid %d' % (server, os.getuid()))
 
 
 def test_a_server_is_enabled_again(two):

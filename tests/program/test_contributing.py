@@ -103,7 +103,7 @@ def test_both_serve(tree):
         with Process(command, environ=clean_environ()) as sidelb:
             port = int(sidelb.wait_for_output(r'listening on 127\.0\.0\.1:(\d+)').group(1))
             http = int(sidelb.wait_for_output(r'at http://127\.0\.0\.1:(\d+)').group(1))
-            wait_until('the check passes', lambda: 'ready: 1 of 1 servers up\n' in readiness(http))
+            wait_until('the check passes', lambda: 'the only server is up\n' in readiness(http))
             with contextlib.closing(connect(('127.0.0.1', port))) as client:
                 client.sendall(b'hello')
                 assert client.recv(5) == b'hello'
