@@ -15,6 +15,8 @@ _OTHER_WORDS = {
 _PAGE_HEAD = """\
 # Settings
 
+For those who look for the setting that does something, or want to know what one does.
+
 Each can be given as an argument, `key=value`, or as an environment variable, `SIDELB_` and the key in capitals; the
 listener is `SIDELB_BIND_ADDR`. An argument beats the environment, which beats the default. Durations are `500ms`,
 `5s`, `2m`, `1h`; a bare number is seconds. `sidelb --check-config` shows what is in force and where it comes from.

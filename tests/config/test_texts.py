@@ -77,6 +77,13 @@ def test_the_readme_lists_the_main_settings_with_their_defaults():
         assert setting.group != 'Main' or row in rows, 'README.md lacks the line | `%s` | `%s` | ...' % tuple(row)
 
 
+def test_what_the_readme_says_of_settings_is_true():
+    known = dict((setting.key, setting.default) for setting in TABLE)
+    section = ''.join(read('README.md')).partition('### Main settings')[2].partition('\n## ')[0]
+    rows = re.findall(r'^\| `(\w+)` \| `([^`]*)` \|', section, re.MULTILINE)
+    assert len(rows) > 10 and [row for row in rows if known[row[0]] != row[1]] == []
+
+
 def test_docs_settings_md_is_what_the_table_says():
     assert ''.join(read('docs', 'settings.md')) == texts.page(), (
         'run python -m sidelb_lib.config.texts > docs/settings.md')

@@ -159,6 +159,7 @@ def test_not_ready_at_max_connections():
 
 def test_during_the_drain_it_is_not_ready_and_goes_on_answering():
     with Server('A') as server, sidelb_with_http(server) as sidelb:
+        sidelb.wait_until_up(server)
         with contextlib.closing(sidelb.connect()) as client:
             assert read_line(client) == 'A'
             sidelb.signal(signal.SIGTERM)

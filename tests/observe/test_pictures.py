@@ -1,6 +1,8 @@
 """The pictures of the guides are what the program shows, and their samples have the keys of a real status."""
 from __future__ import absolute_import, division, print_function
 
+import os
+
 from sidelb_lib.observe import status_client
 
 from ..pictures import __main__ as pictures
@@ -10,6 +12,10 @@ from ..support.servers import Server
 
 def test_the_pictures_are_what_the_program_shows():
     assert pictures.outdated() == [], 'python -m tests.pictures makes them anew'
+
+
+def test_the_picture_of_the_page_is_small():
+    assert 10000 < os.path.getsize(os.path.join(pictures.DIRECTORY, 'page.png')) < 150 * 1024
 
 
 def test_a_real_status_has_every_key_that_the_samples_show():

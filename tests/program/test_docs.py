@@ -15,6 +15,7 @@ HOW is one of these. A guide is played from its top to its end, in a `World` wit
     excerpt FILE     lines of FILE, in the order in which they stand there
     by FILE          what FILE runs: .ci/run, or a test
     python           compiles
+    shell            other commands: each file of this repository in them is there, each `sidelb` one is understood
     dockerfile       passes the Dockerfile linter
     text             no command: a picture, a table
 """
@@ -239,6 +240,13 @@ class Guide(object):
             for word in command[1:]:
                 assert re.sub(r'\d+$', '', word) in named, word
 
+    def check_shell(self, block):
+        for command in commands_of(block.text):
+            for word in command:
+                assert os.path.exists(os.path.join(PROJECT, word)) or not word.startswith('packaging/'), word
+            if command[0] in ('sidelb', '/opt/sidelb/bin/sidelb'):
+                assert command[1:] == ['--version']
+
     def check_python(self, block):
         compile(block.text, 'block', 'exec')
 
@@ -320,6 +328,27 @@ def test_the_page_of_events_lists_each_with_its_level():
             listed[event] = set(level.split(' or '))
     assert listed == events_in_the_code()
     assert len(listed) > 30
+
+
+# --- the index, and what is short ---------------------------------------------------------------------------------------
+
+def test_the_index_names_every_guide():
+    linked = re.findall(r'\]\(([\w-]+\.md)\)', text_of('docs/README.md'))
+    assert sorted(linked) == sorted(os.path.basename(name) for name in GUIDES if name != 'docs/README.md')
+
+
+@pytest.mark.parametrize('name', GUIDES)
+def test_every_guide_begins_with_whom_it_is_for(name):
+    paragraphs = text_of(name).split('\n\n')
+    assert paragraphs[0].startswith('# ') and re.match('For (those|everybody|people) ', paragraphs[1]), paragraphs[:2]
+
+
+def test_the_read_me_has_less_than_250_lines():
+    assert len(text_of('README.md').splitlines()) < 250
+
+
+def test_the_commands_of_the_read_me_are_where_ci_looks_for_them():
+    assert readme_command('Two commands').endswith('sidelb demo') and readme_command('Run the tests').endswith('tox -p 4')
 
 
 # --- the guides ------------------------------------------------------------------------------------------------------
