@@ -15,8 +15,9 @@ from .compat import find_splice, let_traffic_pass, monotonic
 from .config.changes import differing
 from .config.live import LiveSettings
 from .config.table import BY_KEY
-from .errors import BindError
-from .net.endpoints import endpoint_text, is_loopback, is_wildcard
+from .errors import BindError, SidelbError
+from .net import unix_socket
+from .net.endpoints import endpoint_text, is_loopback, is_unix, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
@@ -54,6 +55,7 @@ class Service(object):
         self.log = log
         self.state = 'starting'
         self.server = None
+        self._socket_file = None
         self.sources = []
         self.history = History(clock)
         self.changes = Changes(clock)
@@ -78,15 +80,17 @@ class Service(object):
 
     def bind(self):
         """Bind the listener: clients wait in the kernel's queue from now on. Raises BindError."""
-        self.server = self._make_server(self._bind(self.settings))
+        listener = self._bind(self.settings)
+        self._socket_file = getattr(listener, 'file', None)
+        self.server = self._make_server(listener)
 
     def start(self):
         """Accept, then begin to look up and to probe: clients may come before DNS has answered."""
         self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=self.settings.mode,
                       version=__version__)
-        if self.settings.mode == 'source' and is_loopback(self.settings.listener[0]) and (
-                not is_wildcard(self.settings.listener[0])):
-            self.log.warning('source_is_one_client', 'mode=source on the loopback listener {listener}: all clients have '
+        host = self.settings.listener[0]
+        if self.settings.mode == 'source' and (is_unix(host) or is_loopback(host) and not is_wildcard(host)):
+            self.log.warning('source_is_one_client', 'mode=source on the listener {listener}: all clients have '
                              'the IP of this host, so one server gets all sessions', listener=self.listener)
         self._publish_static_backends()
         self.server.start()
@@ -100,6 +104,7 @@ class Service(object):
     def drain(self, hurry):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
         self.state = 'draining'
+        self._remove_socket_file()
         active = len(self.server.sessions)
         self.log.info('draining', 'draining: {active} sessions, {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)
@@ -117,7 +122,13 @@ class Service(object):
         """End everything at once."""
         self.state = 'stopped'
         gevent.killall(self._loops, block=False)
+        self._remove_socket_file()
         self.server.close()
+
+    def _remove_socket_file(self):
+        """Of a unix-domain listener: nobody new comes, who has connected is served."""
+        if self._socket_file is not None:
+            self._socket_file.remove()
 
     def refresh(self):
         """Look up and probe now."""
@@ -139,6 +150,8 @@ class Service(object):
         self._budget = budget
         self.settings.become(settings)
         if listener is not None:
+            self._remove_socket_file()
+            self._socket_file = getattr(listener, 'file', None)
             self.server.move(listener)
             self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=settings.mode,
                           version=__version__)
@@ -156,7 +169,12 @@ class Service(object):
     @property
     def listener(self):
         """The bound address as text: the real port where the settings say 0."""
-        return endpoint_text(*self.server.address[:2])
+        return endpoint_text(*self._own_endpoint())
+
+    def _own_endpoint(self):
+        """The bound address as an (ip, port), or (path, 0)."""
+        address = self.server.address
+        return address[:2] if isinstance(address, tuple) else (address, 0)
 
     def _make_policy(self, settings):
         return policy_of(settings, socket.gethostname(), self._chance, self._clock,
@@ -166,10 +184,13 @@ class Service(object):
         host, port = settings.listener
         self._refuse_loops(settings, host, port)
         try:
+            if is_unix(host):
+                return unix_socket.listen(host, settings.listener_mode)
             listen = listen_udp if settings.proto == 'udp' else listen_tcp
             return listen(host, port, settings.reuse_port)
-        except EnvironmentError as error:
-            raise BindError('cannot listen on %s: %s' % (endpoint_text(host, port), error.strerror or error))
+        except (EnvironmentError, SidelbError) as error:
+            raise BindError('cannot listen on %s: %s' % (
+                endpoint_text(host, port), getattr(error, 'strerror', None) or error))
 
     def _refuse_loops(self, settings, host, port):
         """A wildcard has every address of this host, which only the host itself can tell. Raises BindError."""
@@ -222,7 +243,7 @@ class Service(object):
         else."""
         from .discovery.sources import Sources
         self._sources = Sources(self.settings, self.pool, self.log, self._clock, self._chance,
-                                self.server.address[:2], self._hosts, self._resolv_conf)
+                                self._own_endpoint(), self._hosts, self._resolv_conf)
         self._exchange([], self._sources.change(self.settings)[1])
 
     def _change_sources(self, keys):
@@ -235,7 +256,7 @@ class Service(object):
             self._start_discovery()
             self._exchange(gone, [])
         else:
-            self._sources.listener_moved(self.server.address[:2])
+            self._sources.listener_moved(self._own_endpoint())
             self._exchange(*self._sources.change(self.settings))
 
     def _exchange(self, gone, new):

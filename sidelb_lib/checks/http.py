@@ -10,6 +10,7 @@ import binascii
 import re
 from collections import namedtuple
 
+from ..net.endpoints import is_unix
 from .exchange import PASSED, Conversation, ProbeFailed, Result, shown
 
 #: The last part of a path that asks for a role. Patroni's REST API answers 503 to those that have another one.
@@ -53,6 +54,8 @@ def request(settings, path, address):
 def host_of(address):
     """The member's name where it has one, else its address, as a Host header wants it."""
     member = getattr(address, 'member', None)
+    if is_unix(address.host):
+        return 'localhost'
     name = member.name if member is not None and ':' not in member.name else None
     if name:
         return '%s:%d' % (name, address.port)

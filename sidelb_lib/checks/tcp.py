@@ -15,7 +15,7 @@ import socket
 from ..compat import SocketError, new_socket
 from ..net.connect import ConnectError, finish_connect, real_error
 from ..net.resets import abort
-from .exchange import PASSED, ProbeFailed, failure
+from .exchange import PASSED, Conversation, ProbeFailed, failure
 
 
 def parse(arguments):
@@ -28,6 +28,9 @@ def make(options, context):
 
 
 def probe(address, deadline):
+    if address.family == socket.AF_UNIX:             # there is no handshake: the server sees a connection
+        with Conversation(address, deadline):
+            return PASSED
     try:
         sock = new_socket(address.family, socket.SOCK_STREAM)
     except SocketError as error:

@@ -8,7 +8,7 @@ import socket
 
 from ..checks import registry as checks
 from ..net.access import covers, is_allowed
-from ..net.endpoints import canonical_ip, endpoint_text, family_of, is_loopback, is_wildcard
+from ..net.endpoints import canonical_ip, endpoint_text, family_of, is_loopback, is_unix, is_wildcard
 from ..net.own_listener import bind_the_same, never, would_come_back
 from .table import TABLE
 from .values import value_text
@@ -60,7 +60,7 @@ def repeated_servers(settings):
     seen = {}
     for host, port, key in _server_endpoints(settings):
         entry = (host.rstrip('.'), port)
-        text = endpoint_text(host, port) if port else host
+        text = endpoint_text(host, port) if port or is_unix(host) else host
         if entry not in seen:
             seen[entry] = key
         elif seen[entry] == key:
@@ -92,6 +92,33 @@ def http_on_the_listener(settings):
             endpoint_text(*http), endpoint_text(*listener))
 
 
+def unix_listener(settings):
+    if not settings.listener or not is_unix(settings.listener[0]):
+        if settings.origins['listener_mode'] != 'default' and settings.listener:
+            yield 'listener_mode', 'listener_mode= is for a listener unix:/path'
+        return
+    listener = endpoint_text(*settings.listener)
+    if settings.proto == 'udp':
+        yield 'listener', 'the listener %s is for proto=tcp' % listener
+    if settings.reuse_port:
+        yield 'reuse_port', 'reuse_port=on: only one program can have the listener %s' % listener
+    for key in ('allow', 'deny', 'accept_proxy'):
+        if getattr(settings, key):
+            yield key, ('%s= is about IP addresses, and clients of the listener %s have none: listener_mode= says who may '
+                        'connect' % (key, listener))
+    if settings.listener[0] == settings.status_socket:
+        yield 'status_socket', 'status_socket=%s is the listener itself: give it another path' % settings.status_socket
+
+
+def unix_servers(settings):
+    for backend in settings.backends:
+        if backend.addresses and is_unix(backend.addresses[0][0]):
+            if settings.proto == 'udp':
+                yield 'backends', '%s is for proto=tcp' % str(backend)
+            if settings.check.port:
+                yield 'check', 'check=%s: the server %s has no ports' % (value_text(settings.check), backend)
+
+
 def nobody_allowed(settings):
     for network in settings.allow:
         denied = [other for other in settings.deny if covers(other, network)]
@@ -99,7 +126,8 @@ def nobody_allowed(settings):
             yield 'allow', 'allow=%s lets nobody in, for deny=%s has all of it, and is asked first' % (network, denied[0])
     listener, key = settings.listener, 'accept_proxy' if settings.accept_proxy else 'allow'
     networks = getattr(settings, key)             # of those who connect
-    if networks and listener and family_of(listener[0]) not in [network.family for network in networks]:
+    has_ip = listener and not is_unix(listener[0])
+    if networks and has_ip and family_of(listener[0]) not in [network.family for network in networks]:
         family = 'IPv6' if family_of(listener[0]) == socket.AF_INET6 else 'IPv4'
         yield key, '%s= has no %s network, and the clients of the listener %s come from such: add one' % (
             key, family, endpoint_text(*listener))
@@ -126,6 +154,8 @@ CROSSCHECKS = (
     (('listener',), loops),
     (('listener', 'http', 'proto'), http_on_the_listener),
     (('listener', 'allow', 'deny', 'accept_proxy'), nobody_allowed),
+    (('listener', 'proto', 'listener_mode', 'reuse_port', 'status_socket'), unix_listener),
+    (('proto', 'check'), unix_servers),
 )
 
 
@@ -140,5 +170,5 @@ def _server_endpoints(settings):
 
 def _would_meet(listener, host, port):
     """Would a connection to (host, port) come to the listener? Without asking for our own addresses."""
-    ips = ('127.0.0.1', '::1') if host == 'localhost' else (canonical_ip(host),)
+    ips = ('127.0.0.1', '::1') if host == 'localhost' else (host if is_unix(host) else canonical_ip(host),)
     return any(ip and would_come_back((ip, port), listener, never) for ip in ips)

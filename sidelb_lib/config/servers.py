@@ -8,7 +8,7 @@ import re
 from collections import namedtuple
 
 from ..errors import printable
-from ..net.endpoints import canonical_ip, endpoint_text, is_one_host, parse_endpoint
+from ..net.endpoints import UNIX, canonical_ip, endpoint_text, is_one_host, parse_endpoint, parse_unix
 from ..pool.merging import Options
 
 
@@ -46,6 +46,8 @@ _SRV_NAME = re.compile(r'_[^.]+\._(tcp|udp)\.')
 
 def parse_backend(text):
     """A Backend: one server by address, by several joined with `+`, or by name."""
+    if text.startswith(UNIX):
+        return _parse_unix_backend(text)
     text, options = _split(text)
     if '+' in text:
         return Backend(tuple(_parse_address(part.strip()) for part in text.split('+')), None, None, options)
@@ -53,6 +55,12 @@ def parse_backend(text):
     if canonical_ip(host):
         return Backend((server_address(host, port),), None, None, options)
     return Backend((), host, port, options)
+
+
+def _parse_unix_backend(text):
+    if re.search(r'/(%s)=[^/]*\Z' % '|'.join(key for key, _ in OPTIONS), text):
+        raise ValueError('a unix: server has no options')
+    return Backend((parse_unix(text),), None, None, None)
 
 
 def parse_ring_domain(text):

@@ -12,8 +12,9 @@ from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .servers_file import parse_servers_file
 from .values import (
-    duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance, parse_listener,
-    parse_path, parse_resolver, parse_secret, parse_socket_path, parse_spill, parse_statuses, parse_switch, parse_word)
+    duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance,
+    parse_mode, parse_path, parse_resolver, parse_secret, parse_service_listener, parse_socket_path,
+    parse_spill, parse_statuses, parse_switch, parse_word)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -62,9 +63,9 @@ def _table(*groups):
 
 TABLE = _table(
     ('Main', (
-        _row('listener', parse_listener, '-',
+        _row('listener', parse_service_listener, '-',
              'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
-             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which'),
+             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which; or unix:/path (proto=tcp)'),
         _row('ring_domain', parse_ring_domain, '-',
              'host:port, with commas; looked up again and again, every address a server; or an SRV name like '
              '_postgres._tcp.db.example.com, whose records name the servers, ports, tiers and weights. For options of each '
@@ -72,7 +73,8 @@ TABLE = _table(
         _row('backends', parse_backend, '-',
              'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
-             'server by hand. Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
+             'server by hand; unix:/path is a server on this host. '
+             'Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
              'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True),
         _row('mode', one_of(*policies.NAMES), 'round-robin', policies.MEANING),
         _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp', needs_restart=True),
@@ -174,6 +176,9 @@ TABLE = _table(
         _row('deny', parse_network, '-',
              'networks whose clients may not, also out of allow: a connection is reset at once, a datagram dropped',
              is_list=True),
+        _row('listener_mode', parse_mode, '0600',
+             'who may connect to a listener unix:/path: the mode of its file, like 0660 for a group', 'tcp',
+             needs_restart=True),
         _row('accept_proxy', parse_trusted, '-',
              'networks of the load balancers before this one, with commas: each of their connections begins with a PROXY '
              'header (version 1 or 2), whose client counts from then on, also for allow and deny; others may not connect',

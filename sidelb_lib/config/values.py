@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 import re
 
 from ..errors import printable
-from ..net.endpoints import canonical_ip, endpoint_text, parse_endpoint
+from ..net.endpoints import MAX_SOCKET_PATH, UNIX, canonical_ip, endpoint_text, parse_endpoint, parse_unix
 from .servers import server_address
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
@@ -16,8 +16,6 @@ _OFF = ('off', 'false', 'no')
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600}
 _DURATION = re.compile(r'([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?\Z')
-
-_MAX_SOCKET_PATH = 107              # unix(7)
 
 
 def parse_listener(text):
@@ -36,8 +34,29 @@ def parse_listener(text):
     return host, port
 
 
+def parse_service_listener(text):
+    """Like a listener, or (path, 0) of unix:/path."""
+    return parse_unix(text) if text.startswith(UNIX) else parse_listener(text)
+
+
+class Mode(int):
+    """Who may read and write a file."""
+
+    def __str__(self):
+        return '%04o' % self
+
+
+def parse_mode(text):
+    """A Mode, like 0660."""
+    if not re.match(r'0?[0-7]{3}\Z', text):
+        raise ValueError('write three octal digits, like 0660')
+    return Mode(int(text, 8))
+
+
 def parse_http(text):
     """Like a listener, or None for `off`."""
+    if text.startswith(UNIX):
+        raise ValueError('HTTP is served at ip:port')
     return None if text.lower() in _OFF else parse_listener(text)
 
 
@@ -133,8 +152,8 @@ def parse_socket_path(text):
     if text.lower() in _OFF:
         return None
     data = text if isinstance(text, bytes) else text.encode('utf-8', 'surrogateescape')
-    if b'\0' in data or len(data) > _MAX_SOCKET_PATH:
-        raise ValueError('the path of a socket has at most %d bytes' % _MAX_SOCKET_PATH)
+    if b'\0' in data or len(data) > MAX_SOCKET_PATH:
+        raise ValueError('the path of a socket has at most %d bytes' % MAX_SOCKET_PATH)
     return text
 
 

@@ -5,7 +5,7 @@ import gevent
 from gevent.event import Event
 
 from ..compat import let_traffic_pass, monotonic
-from ..net.endpoints import endpoint_text
+from ..net.endpoints import endpoint_text, is_unix
 from ..pool.merging import merge_options
 from .grouping import group_addresses
 from .pace import last_error
@@ -105,7 +105,7 @@ class Grouper(object):
         return group._replace(options=merge_options(written)) if written else group
 
     def _ips(self):
-        return set(ip for unit in self._units for ip, _ in unit)
+        return set(ip for unit in self._units for ip, _ in unit if not is_unix(ip))
 
     def _update(self):
         """Group the addresses by what is known now. Traffic passes meanwhile, and with it may come what makes this

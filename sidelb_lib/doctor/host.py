@@ -8,7 +8,8 @@ import socket
 
 from ..config.values import duration_text
 from ..limits import Budget
-from ..net.endpoints import endpoint_text, family_of
+from ..net.endpoints import endpoint_text, family_of, is_unix
+from ..net.unix_socket import connect_code
 from . import machine
 from .finding import HOST, note, ok, wrong
 
@@ -81,8 +82,20 @@ def _by(holder):
     return ' by pid %d%s' % (holder.pid, ' (%s)' % holder.command if holder.command else '')
 
 
+def unix_bind_error(path):
+    """The same of a path, of which nothing is made."""
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        return errno.ENOENT
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return errno.EACCES
+    return 0 if connect_code(path) in (errno.ENOENT, errno.ECONNREFUSED) else errno.EADDRINUSE
+
+
 def bind_error(address):
     """The errno of binding a TCP socket that never listens, 0 for success."""
+    if is_unix(address[0]):
+        return unix_bind_error(address[0])
     try:
         sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
     except EnvironmentError as error:

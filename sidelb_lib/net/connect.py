@@ -50,6 +50,9 @@ def connect(address, timeout, client=None, local=None):
             code = sock.connect_ex(address.sockaddr)
             if code == errno.EALREADY:
                 code = finish_connect(sock, timeout, client)
+        elif code == errno.EAGAIN and address.family == socket.AF_UNIX:
+            from .unix_socket import connect_when_there_is_room
+            code = connect_when_there_is_room(sock, address.sockaddr, timeout)
         code = real_error(code, sock, address, local)
         if code:
             raise ConnectError(code)

@@ -4,18 +4,22 @@ What can't be read raises ValueError, whose text says what is wrong and how to w
 """
 from __future__ import absolute_import, division, print_function
 
+import os
 import re
 import socket
 from collections import namedtuple
 
 _MOST_PORT = 65535
+UNIX = 'unix:'
+MAX_SOCKET_PATH = 107              # bytes, unix(7)
 
 #: Hyphens inside, as RFC 1123 wants; and the underscore that compose files and SRV records use.
 _LABEL = re.compile(r'[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\Z')
 
 
 class Endpoint(namedtuple('Endpoint', 'host port')):
-    """Where something can be connected to: an IP, or a name that is yet to be looked up, and a port.
+    """Where something can be connected to: an IP, or a name that is yet to be looked up, and a port; or the path of a
+    unix-domain socket, and 0.
 
     It equals the plain pair (host, port), and stands where one is expected.
     """
@@ -29,11 +33,13 @@ class Endpoint(namedtuple('Endpoint', 'host port')):
     @property
     def sockaddr(self):
         """What the calls of a socket take."""
-        return self.host, self.port
+        return self.host if is_unix(self.host) else (self.host, self.port)
 
     @property
     def sort_key(self):
         """The order that people expect: IPv4 before IPv6, by number, by port. For IPs alone."""
+        if is_unix(self.host):
+            return 2, self.host, 0
         return is_ipv6(self.host), socket.inet_pton(self.family, self.host.split('%')[0]), self.port
 
     def __str__(self):
@@ -42,7 +48,23 @@ class Endpoint(namedtuple('Endpoint', 'host port')):
 
 def is_ipv6(host):
     """Is this an IPv6 address? Neither an IPv4 one nor a name has a colon. The one place that asks."""
-    return ':' in host
+    return ':' in host and host[0] != '/'
+
+
+def is_unix(host):
+    """Is this the path of a unix-domain socket?"""
+    return host[:1] == '/'
+
+
+def parse_unix(text):
+    """Read `unix:/path`, as (path, 0)."""
+    path = text[len(UNIX):]
+    if not is_unix(path) or '\0' in path:
+        raise ValueError('write the whole path, like unix:/run/app.sock')
+    data = path if isinstance(path, bytes) else path.encode('utf-8', 'surrogateescape')
+    if len(data) > MAX_SOCKET_PATH:
+        raise ValueError('the path of a socket has at most %d bytes' % MAX_SOCKET_PATH)
+    return os.path.normpath(path), 0
 
 
 def canonical_ip(text):
@@ -61,7 +83,9 @@ def unmapped(ip):
 
 
 def endpoint_text(host, port):
-    """`10.0.0.1:5432` or `[2001:db8::1]:5432`."""
+    """`10.0.0.1:5432`, `[2001:db8::1]:5432` or `unix:/run/app.sock`."""
+    if is_unix(host):
+        return UNIX + host
     return '[%s]:%d' % (host, port) if is_ipv6(host) else '%s:%d' % (host, port)
 
 
@@ -149,8 +173,8 @@ def _parse_name(text):
 
 
 def family_of(ip):
-    """The address family of an IP, or of a name: that has no colon."""
-    return socket.AF_INET6 if is_ipv6(ip) else socket.AF_INET
+    """The address family of an IP, of a path, or of a name: that has no colon."""
+    return socket.AF_INET6 if is_ipv6(ip) else socket.AF_UNIX if is_unix(ip) else socket.AF_INET
 
 
 def is_loopback(host):

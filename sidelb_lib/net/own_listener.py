@@ -1,7 +1,7 @@
 """Would a connection come back to us? The one answer, for the settings, the start and what DNS says."""
 from __future__ import absolute_import, division, print_function
 
-from .endpoints import family_of, is_local, is_loopback, is_wildcard
+from .endpoints import family_of, is_local, is_loopback, is_unix, is_wildcard
 
 #: Where a connection to the unspecified address ends up.
 _LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
@@ -29,6 +29,9 @@ def never(ip):
 
 
 def bind_the_same(one, other):
-    """Would two listeners of one protocol get in each other's way? Each is (ip, port); port 0 never does."""
+    """Would two listeners of one protocol get in each other's way? Each is (ip, port), of which port 0 never does, or
+    (path, 0)."""
+    if is_unix(one[0]):
+        return one == other
     return one[1] == other[1] != 0 and family_of(one[0]) == family_of(other[0]) and (
         one[0] == other[0] or is_wildcard(one[0]) or is_wildcard(other[0]))

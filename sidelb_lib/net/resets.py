@@ -35,6 +35,9 @@ def peer_has_ended(sock):
 
 
 def state_of(sock):
+    if sock.family == socket.AF_UNIX:
+        from .unix_socket import has_closed, has_ended
+        return TCP_CLOSE if has_closed(sock) else TCP_CLOSE_WAIT if has_ended(sock) else None
     return ord(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))
 
 

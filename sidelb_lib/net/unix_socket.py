@@ -1,23 +1,30 @@
 """Unix-domain sockets: bind a path safely, and take over one that a dead program has left behind. See unix(7)."""
 from __future__ import absolute_import, division, print_function
 
+import collections
 import contextlib
 import errno
 import fcntl
 import os
+import select
 import socket
 import stat
+import struct
 import time
 
 import gevent
 import gevent.socket
+from gevent import monkey
 
-from ..compat import close_descriptor
+from ..compat import close_descriptor, monotonic, poll
 from ..errors import SidelbError
 
-BACKLOG = 128
+BACKLOG = 4096                   # the kernel lowers it to net.core.somaxconn
 LOCK_SECONDS = 1.0               # for somebody else's lock on the directory
 CONNECT_SECONDS = 1.0
+MAX_PAUSE = 0.02                 # seconds between two attempts at a socket whose queue is full
+POLLRDHUP = 0x2000               # poll(2); Python 2 does not name it
+SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 
 
 class Taken(SidelbError):
@@ -30,12 +37,83 @@ def bind(path):
     A socket file that nobody listens on is replaced. Raises Taken when somebody answers there, SidelbError when there is
     something else or it can not be made.
     """
+    return _bind_safely(path, 0o600, gevent.socket.socket)
+
+
+def listen(path, mode):
+    """Like `bind`, for clients: those may connect that may write to a file of this mode. Returns a Listener, whose `close`
+    removes the file as well; `file` does it for whoever closes another socket of it."""
+    listener = _bind_safely(path, mode, Listener)
+    listener.file = SocketFile(path, inode(path))
+    return listener
+
+
+class SocketFile(collections.namedtuple('SocketFile', 'path inode')):
+    """The file of a bound socket."""
+
+    __slots__ = ()
+
+    def remove(self):
+        """Nobody new may come; who waits in the queue still can be served. Not the file of somebody who came after us."""
+        if inode(self.path) == self.inode:
+            try:
+                os.unlink(self.path)
+            except EnvironmentError:             # the directory is no more ours; whoever comes next takes it for stale
+                pass
+
+
+class Listener(gevent.socket.socket):
+    """A listening socket that owns its file."""
+
+    file = None
+
+    def close(self, *arguments):
+        if self.file is not None:
+            self.file.remove()
+        return gevent.socket.socket.close(self, *arguments)
+
+
+def _bind_safely(path, mode, kind):
     try:
         with _locked(os.path.dirname(path) or '.'):
             _remove_stale(path)
-            return _bind(path)
+            return _bind(path, mode, kind)
     except EnvironmentError as error:
         raise SidelbError(error.strerror or str(error))
+
+
+def connect_when_there_is_room(sock, path, seconds):
+    """The errno of a connect to a socket whose queue was full (EAGAIN): nothing tells when there is room, so try again."""
+    deadline, pause = monotonic() + seconds, 0.001
+    while monotonic() < deadline:
+        gevent.sleep(pause)
+        code = sock.connect_ex(path)
+        if code != errno.EAGAIN:
+            return code
+        pause = min(2 * pause, MAX_PAUSE)
+    return errno.ETIMEDOUT
+
+
+def has_closed(sock):
+    """Has the peer closed its socket? There is no reset here, and nothing can be sent to it any more."""
+    return _has_event(sock, select.POLLHUP)
+
+
+def has_ended(sock):
+    """Has the peer said EOF?"""
+    return _has_event(sock, POLLRDHUP)
+
+
+def _has_event(sock, event):
+    poller = monkey.get_original('select', 'poll')()
+    poller.register(sock.fileno(), event)
+    return any(events & event for _, events in poll(poller, 0))
+
+
+def peer_of(sock):
+    """(pid, uid) of the program at the other end, as they were when it connected; unix(7)."""
+    pid, uid, _ = struct.unpack('3i', sock.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize('3i')))
+    return pid, uid
 
 
 def connect_code(path):
@@ -93,11 +171,12 @@ def _remove_stale(path):
         os.unlink(path)
 
 
-def _bind(path):
-    listener = gevent.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _bind(path, mode, kind):
+    listener = kind(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)               # from its first moment
     try:
         listener.bind(path)
+        os.chmod(path, mode)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()

@@ -10,7 +10,6 @@ from __future__ import absolute_import, division, print_function
 import json
 import os
 import socket
-import struct
 
 from gevent.server import StreamServer
 
@@ -23,7 +22,6 @@ from ..net import unix_socket
 STATUS_REQUEST = b'status\n'
 HISTORY_REQUEST = b'status history\n'
 MAX_LINE_BYTES = 4096
-SO_PEERCRED = 17                 # unix(7); Python 2 does not name it
 ANSWER_SECONDS = 5.0             # a client that takes longer to ask, or to take its answer, is left
 UNDECIDED_SECONDS = 0.05         # what may be the beginning of a request line gets so long to become one
 
@@ -138,7 +136,7 @@ def may_become_line(request, words):
 def peer_text(client):
     """`uid 1000, pid 812` of the program at the other end of a Unix socket, unix(7)."""
     try:
-        pid, uid, _ = struct.unpack('3i', client.getsockopt(socket.SOL_SOCKET, SO_PEERCRED, struct.calcsize('3i')))
+        pid, uid = unix_socket.peer_of(client)
     except EnvironmentError:
         return 'somebody'
     return 'uid %d, pid %d' % (uid, pid)

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 from ..errors import NOT_ALLOWED, NOT_TRUSTED
 from ..hub import never_waits
 from ..net.access import is_allowed
+from ..net.unix_socket import peer_of
 from ..net.resets import abort
 
 
@@ -28,3 +29,15 @@ class Admission(object):
         abort(client)
         client.close()
         self._server.tally.deny(peer, reason)
+
+
+class UnixAdmission(object):
+    """Says who the clients of a unix-domain listener are: that has been decided by the mode of its file."""
+
+    def __init__(self, server):
+        self._let_in = server.do_handle        # the class's
+
+    @never_waits
+    def do_handle(self, client, _):
+        pid, uid = peer_of(client)
+        self._let_in(client, ('unix:pid %d uid %d' % (pid, uid), pid))

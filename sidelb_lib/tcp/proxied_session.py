@@ -103,5 +103,7 @@ class ProxiedSession(Session):
 
 
 def _plain(sockaddr):
-    """(ip, port) without the zone of a link-local address."""
+    """(ip, port) without the zone of a link-local address; None for a unix-domain socket."""
+    if not isinstance(sockaddr, tuple) or sockaddr[0][:5] == 'unix:':
+        return None
     return sockaddr[0].partition('%')[0], sockaddr[1]

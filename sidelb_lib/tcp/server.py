@@ -1,6 +1,8 @@
 """The TCP listener: accepts clients, each of which becomes a Session; limits, drain."""
 from __future__ import absolute_import, division, print_function
 
+import socket
+
 import gevent
 from gevent import get_hub
 from gevent.event import Event
@@ -108,7 +110,10 @@ class TcpServer(PausesAccepting, StreamServer):
         """Have clients pass what the settings put before `do_handle`, and become sessions of the kind that they need."""
         settings, self._session_of = self.settings, Session
         self.__dict__.pop('do_handle', None)
-        if settings.allow or settings.deny or settings.accept_proxy:
+        if self.socket.family == socket.AF_UNIX:
+            from .admission import UnixAdmission
+            self.do_handle = UnixAdmission(self).do_handle
+        elif settings.allow or settings.deny or settings.accept_proxy:
             from .admission import Admission
             self.do_handle = Admission(self).do_handle
         if settings.accept_proxy or settings.proxy != 'off':
@@ -256,6 +261,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.stop_accepting()
         self.socket.close()
         self.set_listener(listener)
+        self._guard()
         self.init_socket()                 # as `start` does
         self._accept_again()
 

@@ -73,5 +73,7 @@ class Tally(object):
 
 
 def peer_text(peer):
-    """`127.0.0.1:50000` or `[::1]:50000` of what accept gave."""
+    """`127.0.0.1:50000` or `[::1]:50000` of what accept gave; `unix:pid 7 uid 0` for a unix-domain listener."""
+    if peer[0][:5] == 'unix:':
+        return peer[0]
     return ('[%s]:%d' if ':' in peer[0] else '%s:%d') % peer[:2]

@@ -678,3 +678,32 @@ def test_a_loopback_listener_that_leaves_loopback_out_is_noted():
     assert notes(PLAIN + ' allow=10.0.0.0/8') == [
         'allow= leaves out 127.0.0.1: clients of the listener 127.0.0.1:5432 are on this host, and mostly come from there']
     assert notes('0.0.0.0:5432 10.0.0.3:5432 allow=10.0.0.0/8') == []
+
+
+# --- unix-domain sockets ---
+
+def test_a_path_is_a_listener_and_a_server():
+    found = parse('unix:/run/app.sock unix:/run/postgresql/.s.PGSQL.5432 10.0.0.3:5432/weight=2 listener_mode=0660')
+    assert found.listener == ('/run/app.sock', 0) and found.listener_mode == 0o660
+    assert [str(backend) for backend in found.backends] == ['unix:/run/postgresql/.s.PGSQL.5432', '10.0.0.3:5432/weight=2']
+
+
+@pytest.mark.parametrize('line, mistake', [
+    ('unix:run.sock 10.0.0.3:1', 'listener unix:run.sock: write the whole path, like unix:/run/app.sock'),
+    ('unix:/%s 10.0.0.3:1' % ('x' * 107), 'listener unix:/%s: the path of a socket has at most 107 bytes' % ('x' * 107)),
+    ('unix:/run/a unix:/run/a', 'unix:/run/a is the listener unix:/run/a itself, a loop: name the address of the server'),
+    ('unix:/run/a unix:/run/b unix:/run/./b', 'unix:/run/b is named twice in backends: leave one out'),
+    ('127.0.0.1:1 unix:/run/a/weight=2', 'server unix:/run/a/weight=2: a unix: server has no options'),
+    ('127.0.0.1:1 unix:/run/a proto=udp', 'unix:/run/a is for proto=tcp'),
+    ('unix:/run/a 10.0.0.3:1 proto=udp', 'the listener unix:/run/a is for proto=tcp'),
+    ('unix:/run/a 10.0.0.3:1 reuse_port=on', 'reuse_port=on: only one program can have the listener unix:/run/a'),
+    ('unix:/run/a 10.0.0.3:1 allow=10.0.0.0/8', 'allow= is about IP addresses, and clients of the listener unix:/run/a have '
+                                                'none: listener_mode= says who may connect'),
+    ('unix:/run/sidelb.sock 10.0.0.3:1', 'status_socket=/run/sidelb.sock is the listener itself: give it another path'),
+    ('127.0.0.1:1 unix:/run/a check=http:8008/', 'check=http:8008/: the server unix:/run/a has no ports'),
+    ('127.0.0.1:1 10.0.0.3:1 listener_mode=0660', 'listener_mode= is for a listener unix:/path'),
+    ('unix:/run/a 10.0.0.3:1 listener_mode=rw', 'listener_mode=rw: write three octal digits, like 0660'),
+    ('127.0.0.1:1 10.0.0.3:1 http=unix:/run/a', 'http=unix:/run/a: HTTP is served at ip:port'),
+])
+def test_a_path_that_does_not_go_with_the_rest_is_a_mistake(line, mistake):
+    assert only_mistake(line) == mistake

@@ -53,7 +53,7 @@ class NamedEcho(object):
 class Balancer(object):
     """A TcpServer and its pool, with what tests ask of them."""
 
-    def __init__(self, family=socket.AF_INET, **options):
+    def __init__(self, family=socket.AF_INET, listener=None, **options):
         self.log = RecordingLog()
         limit = options.pop('max_connections', 1000)
         options.setdefault('connect_timeout', 2.0)
@@ -61,8 +61,8 @@ class Balancer(object):
         policy = policy_of(settings, '', random.random, monotonic, lambda *news: self.pool.hear(*news))
         self.pool = Pool(policy, self.log, monotonic, settings)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
-        self.server = TcpServer(listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
-                                settings, limit)
+        self.server = TcpServer(listener or listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log,
+                                monotonic, settings, limit)
         self.server.start()
         self.sweeping = gevent.spawn(self.server.watch_silence)
 
