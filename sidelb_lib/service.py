@@ -93,6 +93,7 @@ class Service(object):
             self.log.warning('source_is_one_client', 'mode=source on the listener {listener}: all clients have '
                              'the IP of this host, so one server gets all sessions', listener=self.listener)
         self._publish_static_backends()
+        self._expect_first_answers()
         self.server.start()
         self.state = 'running'
         self._loop('silence', self.server.watch_silence)
@@ -238,6 +239,21 @@ class Service(object):
         if groups:
             self.pool.update('backends', groups)
 
+    def _expect_first_answers(self):
+        """Clients wait for the first answers of better tiers than what there is, but no longer than for a connect."""
+        settings = self.settings
+        looked_up = [backend for backend in settings.backends if not backend.addresses] + list(settings.ring_domains)
+        tiers = [source.options and source.options.tier or 1 for source in looked_up]
+        self.pool.expect(tiers + [1] if settings.servers_file else tiers)
+        self._loops.append(gevent.spawn_later(settings.connect_timeout, self.pool.expect, ()))
+
+    def _looked_up(self, source, former):
+        """`source` is in another state than `former`."""
+        self.changes.observe_lookup(source, former)
+        if former == 'pending':
+            self.pool.expect(self.pool.expected.intersection(
+                other.tier for other in self.sources if not other.settled))
+
     def _start_discovery(self):
         """Build the sources and start their loops. Their modules bring dnspython, which takes longer to load than all
         else."""
@@ -265,7 +281,7 @@ class Service(object):
             self._source_loops.pop(source).kill(block=False)
         self.sources = [source for source in self.sources if source not in gone] + new
         for source in new:
-            source.on_change = self.changes.observe_lookup
+            source.on_change = self._looked_up
             self._source_loops[source] = self._loop(source.source, source.run)
         for source in gone:
             if source.source not in [one.source for one in self.sources]:

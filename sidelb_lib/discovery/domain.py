@@ -22,21 +22,23 @@ class Domain(object):
     `name` and `port` say what, `book` (an AddressBook) says where. It looks again after the smallest TTL, but not
     within `shortest` and not later than after `refresh` seconds; after failures with a growing delay between the two.
     Empty answers are distrusted for `hold` seconds, and an address that answers have no more is kept for `obsolete`.
-    `settled` is true once the first look-up has ended, whatever its outcome. While no server of the name is up, which
+    `settled` is true once the first look-up has ended, whatever its outcome; `tier` is that of the best servers it may
+    find, as `options` (merging.Options or None) say. While no server of the name is up, which
     `pool.is_up(endpoint)` tells, who needs one may have it looked up at once, at most every `shortest` seconds.
     """
 
     kind = None
 
-    def __init__(self, name, port, pool, book, log, refresh=60.0, hold=30.0, obsolete=0.0, shortest=1.0,
+    def __init__(self, name, port, pool, book, log, options=None, refresh=60.0, hold=30.0, obsolete=0.0, shortest=1.0,
                  clock=compat.monotonic, random=random_module.random):
         self.name = name.rstrip('.').lower()
         self.port = port
         self.source = '%s %s' % (self.kind, self.name if port is None else '%s:%d' % (self.name, port))
-        self.settled = False
+        self.tier = options and options.tier or 1
         self.state = 'pending'          # until the first look-up has ended; then a key of _REPORTS
         self.query = name
         self._pool = pool
+        self._options = options
         self._book = book
         self._log = log
         self._refresh = refresh
@@ -70,7 +72,6 @@ class Domain(object):
                 delay = self.look_up()
             except Exception:
                 delay = self._unexpected(last_error())
-            self.settled = True
             self._lookups[self.state] += 1
             self._rest(delay)
 
@@ -120,6 +121,10 @@ class Domain(object):
         }
 
     @property
+    def settled(self):
+        return self.state != 'pending'
+
+    @property
     def error(self):
         """What was wrong with the last look-up, or None."""
         return self._error
@@ -156,15 +161,19 @@ class Domain(object):
         raise NotImplementedError
 
     def _change_state(self, state):
-        former, self.state = self.state, state
+        former = self.state
+        self._enter(state)
         if state != former:
-            if self.on_change:
-                self.on_change(self, former)
             level, event, template = _REPORTS[state]
             if state == 'empty' and former == 'holding':
                 level, event, template = _LET_GO
             getattr(self._log, level)(event, template, source=self.source, error=self._error, hold=self._hold,
                                       count=len(self.endpoints()))
+
+    def _enter(self, state):
+        former, self.state = self.state, state
+        if state != former and self.on_change:
+            self.on_change(self, former)
 
     def _delay(self):
         """Seconds to wait for the next look-up."""
@@ -208,7 +217,8 @@ class Domain(object):
         if error != self._error:
             self._log.error('discovery_crashed', '{source}: unexpected {error}; it goes on',
                             source=self.source, error=error)
-        self.state, self._error = 'failing', error
+        self._error = error
+        self._enter('failing')
         return self._back_off()
 
 

@@ -18,7 +18,7 @@ class Ring(Domain):
     kind = 'ring'
 
     def __init__(self, name, port, pool, names, book, log, options=None, **timing):
-        Domain.__init__(self, name, port, pool, book, log, **timing)
+        Domain.__init__(self, name, port, pool, book, log, options, **timing)
         self.grouper = Grouper(self.source, pool, names, log, lambda endpoint: options)
         names.follow(self.source, (), [self.name])
 

@@ -27,13 +27,13 @@ class FileSource(object):
     """
 
     kind = 'file'
+    tier = 1                                 # of the best servers that it may list
     port = None
     asks_dns = False
 
     def __init__(self, file, pool, names, log, listeners, clock, hold=30.0, interval=1.0):
         self.name = file.path
         self.source = 'file %s' % file.path
-        self.settled = False
         self.state = 'pending'
         self.on_change = None                # called as on_change(source, former state)
         self.listeners = listeners           # a function
@@ -59,7 +59,6 @@ class FileSource(object):
             while True:
                 self._wake.clear()
                 self.look()
-                self.settled = True
                 self._wake.wait(self._interval)
         finally:
             grouping.kill(block=False)
@@ -79,6 +78,10 @@ class FileSource(object):
 
     def endpoints(self):
         return sorted(endpoint for unit in self._units for endpoint in unit)
+
+    @property
+    def settled(self):
+        return self.state != 'pending'
 
     @property
     def error(self):

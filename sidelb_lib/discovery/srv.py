@@ -88,11 +88,10 @@ class Srv(Domain):
     kind = 'srv'
 
     def __init__(self, name, port, pool, resolver, names, book, log, options=None, **timing):
-        Domain.__init__(self, name, port, pool, book, log, **timing)
+        Domain.__init__(self, name, port, pool, book, log, options, **timing)
         self._families = {'SRV': FamilyState()}
         self._resolver = resolver
         self._names = names
-        self._options = options
         self._targets = []
         self._missing = {}           # Target that the last records did not have -> since when
         self._logged = set()         # records that were logged

@@ -13,7 +13,7 @@ from .merging import SLICE, Group, merge_groups
 class Membership(object):
     """The half of the pool that follows the sources. The other half, `Pool`, hears of each change by `_formed(member,
     formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)`, `_note_health(before)`, and
-    has `healthy`.
+    has `healthy` and `tier`.
     """
 
     def __init__(self, log, clock, pause):
@@ -30,6 +30,7 @@ class Membership(object):
         self._drained = frozenset()  # names and endpoints
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
+        self._expected = frozenset()    # tiers of which some source has not answered once
 
     @property
     def departing(self):
@@ -40,6 +41,27 @@ class Membership(object):
     def addresses(self):
         """Every address that some source knows, in stable order."""
         return [address for member in self.members for address in member.addresses]
+
+    @property
+    def awaits_answers(self):
+        """Should a client wait for an answer of DNS: is nobody known, or may a better tier than what there is be about to
+        appear?"""
+        if not self.members:
+            return True
+        return bool(self._expected) and (self.tier is None or min(self._expected) < self.tier)
+
+    @property
+    def expected(self):
+        return self._expected
+
+    @never_waits
+    def expect(self, tiers):
+        """`tiers` are those of the sources that have not answered once: clients wait for one that is better than what there
+        is. The caller says when that ends."""
+        waited = self.awaits_answers
+        self._expected = frozenset(tiers)
+        if waited and not self.awaits_answers:
+            self._notify('filled', self)
 
     def update(self, source, groups):
         """Take the new answer of `source`: a list of merging.Group, each one member as that source sees it.
@@ -65,7 +87,7 @@ class Membership(object):
 
     def _apply(self, merged):
         """Make the members those of the merged groups."""
-        was_empty, was_healthy = not self.members, self.healthy
+        waited, was_healthy = self.awaits_answers, self.healthy
         others_are_up = any(address.state == UP for address in self._addresses.values())
         self._others_served = others_are_up
         wanted = set()
@@ -75,7 +97,7 @@ class Membership(object):
         left = [address for endpoint, address in self._addresses.items() if endpoint not in wanted]
         for address in self._in_slices(left):
             self._depart(address)
-        if was_empty and self.members:
+        if waited and not self.awaits_answers:
             self._notify('filled', self)
         self._note_health(was_healthy)
 

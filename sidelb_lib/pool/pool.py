@@ -28,7 +28,7 @@ class Pool(Membership):
     - `'role'`, Address: it says that it has another role, so others may have changed theirs as well;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'wanted'`, Pool: a session found nobody known or eligible;
-    - `'filled'`, Pool: there are members again after there were none;
+    - `'filled'`, Pool: clients need not wait for an answer of DNS any more, see `awaits_answers`;
     - `'available'`, Pool: new sessions find a server again after there was none;
     - `'room'`, Member: it takes new sessions and did not before, for it was full (see `hear`), unchecked or drained.
 

@@ -56,7 +56,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self._queue_is_empty = False       # what the last accept that failed has found
         self._draining = False
         self._session_ended = Event()
-        self._members_arrived = Event()
+        self._answers_came = Event()
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
         self._guard()
@@ -143,10 +143,10 @@ class TcpServer(PausesAccepting, StreamServer):
 
     # --- what sessions ask, and tell ---------------------------------------------------------------------------------
 
-    def wait_for_members(self):
-        """Before the first answer of DNS a client waits, it is not reset."""
-        self._members_arrived.clear()
-        self._members_arrived.wait(self.settings.connect_timeout)
+    def wait_for_answers(self):
+        """Before the first answer of DNS a client waits: it is neither reset nor sent to a worse tier."""
+        self._answers_came.clear()
+        self._answers_came.wait(self.settings.connect_timeout)
 
     def begin_again(self, session, tried):
         """Find another server for a session than those of `tried`."""
@@ -181,7 +181,7 @@ class TcpServer(PausesAccepting, StreamServer):
         """The pool's observer."""
         settings = self.settings
         if event == 'filled':
-            self._members_arrived.set()
+            self._answers_came.set()
         elif event == 'down' and settings.on_down == 'close' and not subject.member.up:
             for address in subject.member.addresses:
                 self.cut_sessions_of(address, DOWN)

@@ -76,8 +76,8 @@ class Session(object):
         """What fails is tried elsewhere: the client never notices. Leaves `lease` and `upstream` behind."""
         server, attempts = self._server, 0
         deadline = (server.clock() if tried else self.opened) + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
-        if not server.members.members:
-            server.wait_for_members()
+        if server.members.awaits_answers:
+            server.wait_for_answers()
         turn = Turn(server, self.client) if server.queue else None       # others wait already
         while True:
             try:

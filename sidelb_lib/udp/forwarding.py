@@ -37,7 +37,7 @@ class Forwarding(object):
         session = table.by_key.get(key)
         try:
             if session is None:
-                if not self._pool.members and not table.closed_to_new_clients:
+                if self._pool.awaits_answers and not table.closed_to_new_clients:
                     self._early.append((self._clock(), key, client, client_socket, data))    # until DNS has answered
                     return
                 session = table.open(key, client, client_socket)

@@ -32,7 +32,6 @@ class Setting(object):
     def look(self, times=2):
         for _ in range(times):
             self.source.look()
-            self.source.settled = True
             self.clock.now += 1
         return [str(address) for address in self.pool.addresses()]
 

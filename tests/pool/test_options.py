@@ -82,6 +82,25 @@ def test_the_next_tier_takes_over_when_nobody_of_the_first_is_up():
     assert world.taken(4) == {1: 4}
 
 
+def test_a_better_tier_that_has_not_answered_yet_is_worth_waiting_for():
+    world = World()
+    world.pool.expect([1, 3])
+    world.use((1, dict(tier=2)))
+    assert world.pool.awaits_answers and 'filled' not in world.heard
+    world.use((1, dict(tier=2)), (2, {}))
+    assert not world.pool.awaits_answers and world.heard.count('filled') == 1
+
+
+def test_a_better_tier_that_has_answered_nothing_is_worth_no_waiting():
+    world = World()
+    world.pool.expect([1, 3])
+    world.use((1, dict(tier=2)))
+    world.pool.expect([3])
+    assert not world.pool.awaits_answers and world.heard.count('filled') == 1
+    world.pool.expect([])
+    assert world.heard.count('filled') == 1
+
+
 def test_a_retry_of_a_client_goes_to_the_next_tier_when_its_own_is_exhausted():
     world = World()
     one, two = world.use((1, {}), (2, dict(tier=2)))

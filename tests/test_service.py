@@ -1,0 +1,104 @@
+"""A whole service in this process: clients that come before the first answers of DNS."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import socket
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.limits import Budget
+from sidelb_lib.service import Service
+
+from .support import nameserver
+from .support.making import making
+from .support.nameserver import name_server
+from .support.recording import RecordingLog
+from .support.waiting import wait_until
+from .tcp.parts import NamedEcho, exchange
+from .udp.parts import NamedEcho as UdpEcho
+
+NEAR = 'us.example.com'
+
+echo = making(NamedEcho, NamedEcho.stop)
+udp_echo = making(UdpEcho, UdpEcho.stop)
+
+
+@pytest.fixture
+def dns():
+    with name_server() as server:
+        server.zone.set_addresses(NEAR, ['127.0.0.1'])
+        yield server
+
+
+@contextlib.contextmanager
+def serving(dns, near, far, **changes):
+    """The name NEAR leads to the server `near`; `far` is written with its address, in tier 2 unless said otherwise."""
+    changes = dict(dict(connect_timeout=8.0, refresh=1.0, group='off'), **changes)
+    settings = defaults(listener='127.0.0.1:0', check='off', resolver=(dns.address,),
+                        ring_domains='%s:%d' % (NEAR, near.endpoint[1]),
+                        backends='127.0.0.1:%d%s' % (far.endpoint[1], changes.pop('options', '/tier=2')), **changes)
+    service = Service(settings, RecordingLog(), Budget(1000), chance=lambda: 0.0, hosts='/nonexistent',
+                      resolv_conf='/nonexistent')
+    service.bind()
+    service.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+        service.server.cut_all()
+
+
+def client_of(service):
+    return socket.create_connection(service.server.address[:2], 10)
+
+
+def test_clients_wait_for_the_first_answer_of_a_better_tier(dns, echo):
+    gate = Event()
+    dns.misbehave(nameserver.until(gate), NEAR)
+    with serving(dns, echo('near'), echo('far')) as service, contextlib.closing(client_of(service)) as client:
+        wait_until('the name is looked up', lambda: dns.count(NEAR))
+        assert not service.server.sessions or all(session.lease is None for session in service.server.sessions)
+        gate.set()
+        assert exchange(client) == 'near'
+        with contextlib.closing(client_of(service)) as other:
+            assert exchange(other) == 'near'
+
+
+def test_a_better_tier_whose_look_up_fails_is_waited_for_no_longer(dns, echo):
+    dns.misbehave(nameserver.rcode('NXDOMAIN'), NEAR)
+    with serving(dns, echo('near'), echo('far')) as service, contextlib.closing(client_of(service)) as client:
+        assert exchange(client) == 'far'
+        assert service.sources[-1].settled
+
+
+def test_a_better_tier_that_never_answers_is_waited_for_as_long_as_for_a_connect(dns, echo):
+    dns.misbehave(nameserver.dead, NEAR)
+    with serving(dns, echo('near'), echo('far'), connect_timeout=0.3) as service:
+        with contextlib.closing(client_of(service)) as client:
+            assert exchange(client) == 'far'
+        assert not service.startup()[0]
+        assert not service.pool.awaits_answers
+
+
+def test_nobody_waits_for_a_name_of_the_same_tier(dns, echo):
+    dns.misbehave(nameserver.until(Event()), NEAR)
+    with serving(dns, echo('near'), echo('far'), options='') as service, contextlib.closing(client_of(service)) as client:
+        assert exchange(client) == 'far'
+
+
+def test_first_datagrams_wait_for_the_first_answer_of_a_better_tier(dns, udp_echo):
+    gate = Event()
+    dns.misbehave(nameserver.until(gate), NEAR)
+    near, far = udp_echo('near'), udp_echo('far')
+    with serving(dns, near, far, proto='udp') as service:
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+            client.settimeout(10)
+            client.sendto(b'early', service.server.address[:2])
+            wait_until('the name is looked up', lambda: dns.count(NEAR))
+            gevent.sleep(0)
+            gate.set()
+            assert client.recv(100) == b'near early'
+    assert far.received == []
