@@ -42,7 +42,7 @@ def run(configuration, environ, reread=None):
     try:
         log = EventLog(writer, settings.log_level, settings.log_format)
         writer.on_loss = lambda count: log.warning(
-            'log_lines_dropped', '{count} log lines were dropped: they could not be written in time', count=count)
+            'log_lines_dropped', '{count} log line(s) dropped: they could not be written in time', count=count)
         for variable, hint in settings.unknown_variables:
             log.warning('unknown_variable', '{variable} is ignored: no such setting{hint}', variable=variable, hint=hint)
         process = Process(configuration, log, environ, reread)

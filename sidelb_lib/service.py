@@ -22,6 +22,7 @@ from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
 from .observe.changes import Changes
+from .observe.servers_log import ServersLog
 from .observe.timeline import STEP_SECONDS, Timeline
 from .policies.registry import policy_of
 from .pool.history import History
@@ -31,6 +32,9 @@ from .tcp import server as tcp
 from .tcp.splicing import RelayResources
 from .udp import server as udp
 
+FIRST_VERDICT_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+MAX_TOLD = 3                     # servers and names in the first line of the log
 RESTART_SECONDS = 1.0            # between the failure of a background loop and its next start
 
 #: Settings of which the policy is made, and who is told to it; options of servers count, too.
@@ -66,7 +70,8 @@ class Service(object):
         self._clock = clock
         self._chance = chance
         self.pool = Pool(self._make_policy(settings), log, clock, settings, let_traffic_pass)
-        self.pool.observers += [self.history.observe, self.changes.observe]
+        self._servers_log = ServersLog(log, self.pool)
+        self.pool.observers += [self.history.observe, self.changes.observe, self._servers_log.observe]
         self._hosts = hosts
         self._resolv_conf = resolv_conf
         self._given = settings           # what `self.settings` are made of
@@ -86,8 +91,7 @@ class Service(object):
 
     def start(self):
         """Accept, then begin to look up and to probe: clients may come before DNS has answered."""
-        self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=self.settings.mode,
-                      version=__version__)
+        self._log_listening()
         host = self.settings.listener[0]
         if self.settings.mode == 'source' and (is_unix(host) or is_loopback(host) and not is_wildcard(host)):
             self.log.warning('source_is_one_client', 'mode=source on the listener {listener}: all clients have '
@@ -101,13 +105,14 @@ class Service(object):
         self._start_prober()
         self._loop('discovery', self._start_discovery)
         self._start_ticking()
+        self._loop('first verdict', self._log_first_verdict)
 
     def drain(self, hurry):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
         self.state = 'draining'
         self._remove_socket_file()
         active = len(self.server.sessions)
-        self.log.info('draining', 'draining: {active} sessions, {seconds:g} s at most', active=active,
+        self.log.info('draining', 'draining: {active} session(s), {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)
         draining = gevent.spawn(self.server.drain, self.settings.drain_timeout)
         hurried = gevent.spawn(hurry.wait)
@@ -117,13 +122,14 @@ class Service(object):
         if not draining.ready():
             draining.kill()                # first: it would go on accepting
             cut = self.server.cut_all()
-        self.log.info('stopped', 'stopped: {cut} sessions cut', cut=cut)
+        self.log.info('stopped', 'stopped: {cut} session(s) cut', cut=cut)
 
     def stop(self):
         """End everything at once."""
         self.state = 'stopped'
         gevent.killall(self._loops, block=False)
         self._remove_socket_file()
+        self._servers_log.close()
         self.server.close()
 
     def _remove_socket_file(self):
@@ -154,8 +160,7 @@ class Service(object):
             self._remove_socket_file()
             self._socket_file = getattr(listener, 'file', None)
             self.server.move(listener)
-            self.log.info('listening', 'listening on {listener}', listener=self.listener, mode=settings.mode,
-                          version=__version__)
+            self._log_listening()
         self.server.change(self.settings, self._session_limit())
         wants_policy = CHOOSING.intersection(keys) or has_options(former) or has_options(settings)
         self.pool.change(settings, self._make_policy(settings) if wants_policy else None)
@@ -316,6 +321,34 @@ class Service(object):
                 self.log.error('loop_failed', 'unexpected error in the background loop {loop}, which starts again: '
                                '{trace}', loop=name, trace=traceback.format_exc())
                 gevent.sleep(RESTART_SECONDS)
+
+    # --- what it tells at the start ---------------------------------------------------------------------------------
+
+    def _log_listening(self):
+        settings = self.settings
+        names = [str(one) for one in settings.ring_domains + settings.backends]
+        names += [settings.servers_file.path] if settings.servers_file else []
+        self.log.info('listening', 'listening on {listener} ({proto}, {mode}, check {check}; servers from {servers}; SideLB '
+                      '{version})', listener=self.listener, proto=settings.proto, mode=settings.mode,
+                      check=str(settings.check), servers=', '.join(names[:MAX_TOLD]) + (
+                          ' and %d more' % (len(names) - MAX_TOLD) if len(names) > MAX_TOLD else ''), version=__version__)
+
+    def _log_first_verdict(self):
+        """When every server has been checked, or after FIRST_VERDICT_SECONDS."""
+        deadline = self._clock() + FIRST_VERDICT_SECONDS
+        while self._clock() < deadline and self.state == 'running' and not self._is_checked():
+            gevent.sleep(LOOK_SECONDS)
+        if self.state != 'running':
+            return
+        self._servers_log.tell()
+        verdict = snapshot.verdict_of(self)
+        if verdict['level'] == 'bad':
+            self.log.warning('checked', 'checked: {verdict}', verdict=verdict['text'])
+        else:
+            self.log.info('checked', 'checked: {verdict}', verdict=verdict['text'])
+
+    def _is_checked(self):
+        return self.startup()[0] and not any(member.state == 'unchecked' for member in self.pool.members)
 
     # --- what it looks like -----------------------------------------------------------------------------------------
 

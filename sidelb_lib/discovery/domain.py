@@ -224,12 +224,12 @@ class Domain(object):
 
 #: state -> (level, event, template) of the line in the log when it begins.
 _REPORTS = {
-    'ok': ('info', 'dns_resolved', '{source} has {count} addresses'),
+    'ok': ('info', 'dns_resolved', '{source} has {count} address(es)'),
     'partial': ('warning', 'dns_failing', '{source}: {error}; addresses known before are kept'),
     'doubtful': ('warning', 'dns_failing',
                  '{source}: {error}; what the next name of the search list has is used until then'),
     'failing': ('warning', 'dns_failing',
-                '{source} cannot be looked up: {error}; its {count} known addresses are kept'),
+                '{source} cannot be looked up: {error}; what is known stays: {count} address(es)'),
     'holding': ('warning', 'dns_empty', '{source}: {error}; addresses known before are kept for {hold:g} s'),
     'empty': ('warning', 'dns_empty', '{source} has no addresses: {error}'),
 }

@@ -12,6 +12,7 @@ from .pace import last_error
 
 _BATCH = 64                   # look-ups that are begun between two looks at what is due
 _GATHERING = 0.1              # seconds between two updates: results that come in together make one
+MAX_TOLD = 3                  # addresses in a line of the log; the level debug has them all
 _REST = 4                     # an update of thousands takes long: then so many times as long is between two
 
 
@@ -123,8 +124,13 @@ class Grouper(object):
                 if self._logged.get(endpoint) != why.kind and why.kind not in self._unsaid]
         self._logged = dict((endpoint, why.kind) for endpoint, why in self.alone.items())
         for endpoint, why in news:
-            self._log.info('address_alone', '{address} stands alone: {reason}',
-                           address=endpoint_text(*endpoint), reason=why.text)
+            self._log.debug('address_alone', '{address} stands alone: {reason}',
+                            address=endpoint_text(*endpoint), reason=why.text)
+        if news:
+            texts = ['%s (%s)' % (endpoint_text(*endpoint), why.text) for endpoint, why in news[:MAX_TOLD]]
+            self._log.info('addresses_alone', '{count} address(es) of {source} not grouped by name: {addresses}',
+                           count=len(news), source=self._source,
+                           addresses=', '.join(texts) + (' and more' if len(news) > MAX_TOLD else ''))
 
     def _unexpected(self, error):
         if error != self._crash:

@@ -145,10 +145,10 @@ class FileSource(object):
         if state != former and self.on_change:
             self.on_change(self, former)
         if state == 'ok':
-            self._log.info('servers_file', '{path}: {count} servers', path=self.name, count=len(self._units))
+            self._log.info('servers_file', '{path}: {count} server(s)', path=self.name, count=len(self._units))
         elif changed:
-            self._log.warning('servers_file_failing', '{path}: {error}; {count} servers known', path=self.name, error=error,
-                              count=len(self._units))
+            self._log.warning('servers_file_failing', '{path}: {error}; {count} server(s) known', path=self.name,
+                              error=error, count=len(self._units))
 
 
 def _signature(path):

@@ -5,6 +5,7 @@ import collections
 import errno
 import json
 import os
+import re
 import select
 import time
 
@@ -26,7 +27,9 @@ MOST_FOLDED = 10000              # different messages that are remembered in a w
 FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG])
 
 #: Fields in which equal messages may differ.
-VOLATILE_FIELDS = frozenset(['client', 'duration', 'bytes_in', 'bytes_out', 'size', 'trace'])
+VOLATILE_FIELDS = frozenset(['client', 'duration', 'bytes_in', 'bytes_out', 'size', 'trace', 'up', 'known', 'down_seconds'])
+
+_COUNTED = re.compile(r'\b(\d+) (\w+)\((e?s)\)')
 
 
 class EventLog(object):
@@ -54,7 +57,7 @@ class EventLog(object):
 
     def debug(self, event, template, **fields):
         if self._least == 0:             # never folded: who asks for each connection gets each connection
-            self._write(self._format(self._clock(), 'debug', event, template.format(**fields), fields))
+            self._write(self._format(self._clock(), 'debug', event, filled(template, fields), fields))
 
     def info(self, event, template, **fields):
         self._emit('info', event, template, fields)
@@ -71,7 +74,7 @@ class EventLog(object):
         now = self._clock()
         if self._steady_clock() >= self._window_end or len(self._seen) >= MOST_FOLDED:
             self._next_window()
-        message = template.format(**fields)
+        message = filled(template, fields)
         key = event, tuple(sorted((name, str(value)) for name, value in fields.items() if name not in VOLATILE_FIELDS))
         entry = self._seen.setdefault(key, [0, level, message])
         entry[0] += 1
@@ -114,6 +117,17 @@ class ServiceLog(object):
 
     def error(self, event, template, **fields):
         self._log.error(event, template, service=self._service, **fields)
+
+
+def filled(template, fields):
+    """The message: `{count} server(s)` is `1 server` or `2 servers`."""
+    text = template.format(**fields)
+    return _COUNTED.sub(_plural, text) if '(s)' in template or '(es)' in template else text
+
+
+def _plural(match):
+    number, word, ending = match.groups()
+    return '%s %s%s' % (number, word, '' if number == '1' else ending)
 
 
 def timestamp(seconds):

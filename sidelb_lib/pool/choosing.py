@@ -96,14 +96,17 @@ class Choosing(object):
                 self._told.remove(member)
                 self._policy.remove(member)
 
+    def counts(self):
+        """(how many members get new sessions, how many there are)."""
+        return len(self._members[TAKEN]), sum(len(members) for members in self._members.values())
+
     def _tell_level(self, level):
-        known = sum(len(members) for members in self._members.values())
         if level == LAST_RESORT:
             self._log.warning('last_resort', 'no server is up: trying all {count} known ones',
                               count=len(self._members[LAST_RESORT]))
         elif self.level == LAST_RESORT:
-            self._log.info('last_resort_over', '{count} of {known} servers up', count=len(self._members[TAKEN]),
-                           known=known)
+            self._log.info('last_resort_over', '{count} of {known} servers up', count=self.counts()[0],
+                           known=self.counts()[1])
 
     # --- what is left when the policy's members have been tried -----------------------------------------------------
 

@@ -31,6 +31,7 @@ class Membership(object):
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
         self._expected = frozenset()    # tiers of which some source has not answered once
+        self._has_changed = False    # has the update under way formed a member?
 
     @property
     def departing(self):
@@ -91,6 +92,7 @@ class Membership(object):
         others_are_up = any(address.state == UP for address in self._addresses.values())
         self._others_served = others_are_up
         wanted = set()
+        self._has_changed = False
         for group in self._in_slices(merged):
             wanted.update(group.endpoints)
             self._take_in(group, others_are_up)
@@ -100,6 +102,8 @@ class Membership(object):
         if waited and not self.awaits_answers:
             self._notify('filled', self)
         self._note_health(was_healthy)
+        if left or self._has_changed:
+            self._notify('changed', self)
 
     def _in_slices(self, items):
         for number, item in enumerate(items):
@@ -120,6 +124,7 @@ class Membership(object):
         name, member = group.name or str(addresses[0]), addresses[0].member
         if added or member.name != name or member.addresses != addresses:
             self._form(Member(name, addresses, group.order, group.options))
+            self._has_changed = True
         elif member.options != group.options:
             self._dropped(member)
             member.take_options(group.options)
@@ -160,10 +165,10 @@ class Membership(object):
     def _log_formed(self, member, formers):
         texts = ', '.join(map(str, member.addresses))
         if formers:
-            self._log.info('member_changed', 'member {member}: {addresses} (before: {former})', member=member.name,
-                           addresses=texts, former=', '.join(formers))
+            self._log.debug('member_changed', 'member {member}: {addresses} (before: {former})', member=member.name,
+                            addresses=texts, former=', '.join(formers))
         else:
-            self._log.info('member_added', 'member {member}: {addresses}', member=member.name, addresses=texts)
+            self._log.debug('member_added', 'member {member}: {addresses}', member=member.name, addresses=texts)
 
     def _shrink(self, member):
         """Addresses of the member are another's now; without any it is none any more."""
@@ -184,7 +189,7 @@ class Membership(object):
         address.member = member = Member(left.name, [address], left.order)
         member.active = address.active
         member.departing = True
-        self._log.info('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
+        self._log.debug('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
         self._shrink(left)
         self._departed(address)
         if address.active:

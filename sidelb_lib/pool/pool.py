@@ -29,6 +29,7 @@ class Pool(Membership):
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'wanted'`, Pool: a session found nobody known or eligible;
     - `'filled'`, Pool: clients need not wait for an answer of DNS any more, see `awaits_answers`;
+    - `'changed'`, Pool: other members than before, or other addresses of them;
     - `'available'`, Pool: new sessions find a server again after there was none;
     - `'room'`, Member: it takes new sessions and did not before, for it was full (see `hear`), unchecked or drained.
 
@@ -344,7 +345,7 @@ class Pool(Membership):
     def _settle(self, address):
         """Draw the conclusions from what was reported: the one place where a state changes, is counted and logged."""
         address.streak = max(address.connects.streak, address.probes.streak)
-        former, was_up, was_healthy = address.state, address.up, self.healthy
+        former, since, was_up, was_healthy = address.state, address.since, address.up, self.healthy
         address.up = not address.is_held_down
         if self._state_of(address) == former and address.up == was_up:
             return
@@ -359,16 +360,19 @@ class Pool(Membership):
             note_turn(address, address.since)
             if self._slow_start and address.up and [one for one in address.member.addresses if one.up] == [address]:
                 self._slow_start.begin(address.member)
-            self._log_turn(address)
+            self._log_turn(address, address.since - since)
             self._notify('up' if address.up else 'down', address)
         self._note_health(was_healthy)
         if address.state == STANDBY and former == UP:
             self._notify('demoted', address)
 
-    def _log_turn(self, address):
+    def _log_turn(self, address, seconds):
+        up, known = self._choosing.counts()
+        told = dict(address=str(address), member=address.member.name, up=up, known=known)
+        who = '{member}' if told['address'] == told['member'] else '{address} of {member}'
         if address.up:
-            self._log.info('member_up', '{address} of {member} is up', address=str(address),
-                           member=address.member.name)
+            self._log.info('member_up', who + ' is up again after {down_seconds:.0f} s, {up} of {known} up',
+                           down_seconds=round(seconds, 1), **told)
         else:
-            self._log.warning('member_down', '{address} of {member} is down: {error}', address=str(address),
-                              member=address.member.name, error=address.last_error)
+            self._log.warning('member_down', who + ' is down: {error}, {up} of {known} up', error=address.last_error,
+                              **told)

@@ -151,7 +151,7 @@ def test_failures_keep_the_members_and_are_retried_with_back_off(ring, book, poo
         clock.now += delay
         assert known(pool) == [A4]
     assert log.events('dns_failing') == [
-        '%s cannot be looked up: %s; its 1 known addresses are kept' % (SOURCE, trouble.reason)]
+        '%s cannot be looked up: %s; what is known stays: 1 address' % (SOURCE, trouble.reason)]
     book.say(addresses('10.9.0.1'))
     assert ring.look_up() == 20
     assert len(log.events('dns_resolved')) == 2

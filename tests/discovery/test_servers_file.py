@@ -77,7 +77,7 @@ def test_a_file_with_a_mistake_changes_nothing(setting, lines, error):
     assert setting.look(4) == ['10.9.0.1:5432']
     told, = setting.log.events('servers_file_failing')
     assert told.startswith('%s: %s' % (setting.path, error))
-    assert told.endswith('; 1 servers known')
+    assert told.endswith('; 1 server known')
     setting.replace('10.9.0.2:5432')
     assert setting.look() == ['10.9.0.2:5432']
     assert setting.source.snapshot()['error'] is None

@@ -144,8 +144,8 @@ def test_observers_hear_what_came_and_what_left(pool):
     pool.observers.append(lambda event, subject: heard.append(event if subject is pool else (event, str(subject))))
     pool.update('ring', alone(1, 2))
     pool.update('ring', alone(2))
-    assert heard == [('added', '10.0.0.1:5432'), ('added', '10.0.0.2:5432'), 'filled', 'available',
-                     ('removed', '10.0.0.1:5432')]
+    assert heard == [('added', '10.0.0.1:5432'), ('added', '10.0.0.2:5432'), 'filled', 'available', 'changed',
+                     ('removed', '10.0.0.1:5432'), 'changed']
 
 
 # --- health ----------------------------------------------------------------------------------------------------------

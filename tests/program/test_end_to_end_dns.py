@@ -99,7 +99,7 @@ def test_a_name_that_does_not_lead_back_groups_nothing(namespace, dual_stack_ser
         with Sidelb(namespace=namespace, *ring(resolver=dns)) as balancer:
             snapshot = balancer.wait_until_up('one.example.com', '127.0.0.12:5432', '[fd00:51de::12]:5432')
             assert addresses_of(snapshot)['one.example.com'] == ['127.0.0.11:5432', '[fd00:51de::11]:5432']
-            balancer.wait_for_log(r'127\.0\.0\.12:5432 stands alone: .*one\.example\.com')
+            balancer.wait_for_log(r'not grouped by name: 127\.0\.0\.12:5432 \(.*one\.example\.com')
 
 
 def test_a_hosts_entry_that_points_at_the_listener_is_skipped(namespace, dual_stack_servers):

@@ -109,8 +109,9 @@ def test_udp_is_balanced_too():
 def test_the_log_may_be_json(server):
     import json
     with Sidelb(server, 'log_format=json', started='"listening"') as sidelb:
+        sidelb.wait_for_log('"servers_changed"')
         events = [json.loads(line)['event'] for line in sidelb.log.splitlines()]
-        assert 'listening' in events and 'member_added' in events
+        assert 'listening' in events
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
@@ -154,9 +155,9 @@ def test_a_server_that_dies_is_noticed_and_comes_back_and_no_client_fails():
             assert sorted(sidelb.who() for _ in range(4)) == ['A', 'A', 'B', 'B']
             one.die()
             assert [sidelb.who() for _ in range(10)] == ['B'] * 10
-            sidelb.wait_for_log('%s of .* is down' % re.escape(str(one)))
+            sidelb.wait_for_log('%s is down' % re.escape(str(one)))
             one.listen()
-            sidelb.wait_for_log('%s of .* is up' % re.escape(str(one)))
+            sidelb.wait_for_log('%s is up' % re.escape(str(one)))
             assert sorted(sidelb.who() for _ in range(4)) == ['A', 'A', 'B', 'B']
 
 
@@ -184,7 +185,7 @@ def test_hangup_signal_probes_now(server):
         other.refuse()
         with Sidelb(server, other, 'check_interval=1h', 'check_fall=1') as sidelb:
             sidelb.signal(signal.SIGHUP)
-            sidelb.wait_for_log('%s of .* is down' % re.escape(str(other)), timeout=5)
+            sidelb.wait_for_log('%s is down' % re.escape(str(other)), timeout=5)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def test_sigterm_lets_sessions_end_and_exits_with_0(server):
         with contextlib.closing(sidelb.connect()) as client:
             assert read_line(client) == 'A'
             sidelb.signal(signal.SIGTERM)
-            sidelb.wait_for_log('draining: 1 sessions')
+            sidelb.wait_for_log('draining: 1 session')
             wait_until('new clients are still accepted', lambda: refuses(sidelb.address))
             client.sendall(b'still there?\n')
             assert read_line(client) == 'still there?'
@@ -219,7 +220,7 @@ def test_what_is_left_at_drain_timeout_is_cut_and_counted(server, number):
             sidelb.signal(number)
             assert how_it_ends(client) == 'reset'
         assert sidelb.process.wait() == 0
-        assert 'stopped: 1 sessions cut' in sidelb.log
+        assert 'stopped: 1 session cut' in sidelb.log
 
 
 def test_a_second_signal_ends_it_at_once(server):
@@ -231,7 +232,7 @@ def test_a_second_signal_ends_it_at_once(server):
             sidelb.signal(signal.SIGTERM)
             assert sidelb.process.wait(5.0) == 0
             assert how_it_ends(client) == 'reset'
-        assert 'stopped: 1 sessions cut' in sidelb.log
+        assert 'stopped: 1 session cut' in sidelb.log
 
 
 def test_who_waits_in_the_accept_queue_is_served_before_the_listener_closes(server):

@@ -352,7 +352,7 @@ def test_a_udp_instance_alone_keeps_its_sessions_while_it_drains():
                 assert client.recv(100) == data
                 if data == b'one':
                     instances.stop(alone)
-                    alone.wait_for_log('draining: 1 sessions')
+                    alone.wait_for_log('draining: 1 session')
 
 
 # --- more than one core ----------------------------------------------------------------------------------------------

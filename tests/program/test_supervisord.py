@@ -170,7 +170,7 @@ def test_stopped_it_waits_for_sessions_to_end(server, address):
         with contextlib.closing(connect(address)) as client:
             assert read_line(client) == 'A'
             with Process(supervisord.control_command('stop', 'sidelb')) as stop:
-                wait_until('it does not drain', lambda: 'draining: 1 sessions' in supervisord.text('sidelb_0.log'), 10)
+                wait_until('it does not drain', lambda: 'draining: 1 session' in supervisord.text('sidelb_0.log'), 10)
                 client.sendall(b'still there?\n')
                 assert read_line(client) == 'still there?'
                 client.close()
@@ -186,7 +186,7 @@ def test_stopped_it_cuts_sessions_that_do_not_end_and_needs_no_sigkill(server, a
             assert read_line(client) == 'A'
             supervisord.control('stop', 'sidelb')
             assert how_it_ends(client) == 'reset'
-        assert 'stopped: 1 sessions cut' in supervisord.text('sidelb_0.log')
+        assert 'stopped: 1 session cut' in supervisord.text('sidelb_0.log')
         assert_ended_by_itself(supervisord)
 
 

@@ -1,6 +1,8 @@
 """A log that remembers, for tests that look at what was said."""
 from __future__ import absolute_import, division, print_function
 
+from sidelb_lib.observe.logs import filled
+
 
 class RecordingLog(object):
     """Stands in for `sidelb_lib.logs.EventLog`: keeps each event as (level, event, message, fields)."""
@@ -13,7 +15,7 @@ class RecordingLog(object):
         return [message for _, name, message, _ in self.lines if name == event]
 
     def _keep(self, level, event, template, fields):
-        self.lines.append((level, event, template.format(**fields), fields))
+        self.lines.append((level, event, filled(template, fields), fields))
 
     def debug(self, event, template, **fields):
         self._keep('debug', event, template, fields)
