@@ -17,7 +17,7 @@ from .config.live import LiveSettings
 from .config.table import BY_KEY
 from .errors import BindError, SidelbError
 from .net import unix_socket
-from .net.endpoints import endpoint_text, is_loopback, is_unix, is_wildcard
+from .net.endpoints import endpoint_text, is_local, is_loopback, is_unix, is_wildcard
 from .net.listeners import listen_tcp, listen_udp
 from .net.own_listener import would_come_back
 from .observe import snapshot
@@ -96,6 +96,10 @@ class Service(object):
         if self.settings.mode == 'source' and (is_unix(host) or is_loopback(host) and not is_wildcard(host)):
             self.log.warning('source_is_one_client', 'mode=source on the listener {listener}: all clients have '
                              'the IP of this host, so one server gets all sessions', listener=self.listener)
+        for ip in self.settings.source:
+            if not is_local(ip):
+                self.log.warning('source_is_elsewhere', 'source={ip} is no address of this host: no server can be reached '
+                                 'from it', ip=ip)
         self._publish_static_backends()
         self._expect_first_answers()
         self.server.start()

@@ -80,7 +80,7 @@ class Conversation(object):
         self._count = 0
         self._deadline = deadline
         try:
-            self._sock = connect(address, deadline.left())
+            self._sock = connect(address, deadline.left(), make_socket=getattr(address, 'new_socket', None))
         except ConnectError as error:
             if error.local:
                 raise
@@ -168,9 +168,9 @@ def exchange_datagram(address, payload, deadline):
 
     Raises ProbeFailed for a refusal, ConnectError for a fault of this host's own.
     """
-    call, sock = 'socket', None
+    call, sock = 'bind', None            # or `socket`
     try:
-        sock = new_socket(address.family, socket.SOCK_DGRAM)
+        sock = getattr(address, 'new_socket', new_socket)(address.family, socket.SOCK_DGRAM)
         call = 'connect'
         sock.connect(address.sockaddr)
         call = 'send'

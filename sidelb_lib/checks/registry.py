@@ -16,6 +16,8 @@ import os
 import re
 from collections import namedtuple
 
+from ..compat import new_socket
+
 #: One kind. `protocols`: for whose servers it is; `arguments`: what may follow the name; `meaning`: what passes.
 Check = namedtuple('Check', 'name protocols arguments meaning')
 
@@ -36,8 +38,8 @@ CHECKS = (
 #: How a script begins; it has no name of its own.
 SCRIPT_WORDS = ('want', 'ask', 'send', 'expect')
 
-#: Kinds that open no conversation of their own.
-_SILENT = ('tcp', 'udp', 'dns', 'run')
+#: Kinds that open no conversation over TCP.
+_SILENT = ('tcp', 'udp', 'dns')
 
 DEFAULTS = {'tcp': 'tcp', 'udp': 'udp'}
 
@@ -147,8 +149,11 @@ def words(proto):
 def make(choice, context):
     """The probe function of a Choice that is not `off`."""
     probe = _module(choice.name).make(choice.options, context)
+    if choice.name == 'run':                  # a program of its own
+        return probe
     if choice.port is None:
-        return probe if choice.name in _SILENT else _greeting(probe, context.settings)
+        return _approaching(probe, context.settings, choice.name not in _SILENT)
+    probe = _approaching(probe, context.settings, False)
     is_tcp = context.settings.proto == 'tcp'
 
     def probe_other_port(address, deadline):
@@ -156,30 +161,38 @@ def make(choice, context):
         port would bring it back each time, for clients to find it dead again."""
         result = probe(OtherPort(address, choice.port), deadline)
         if is_tcp and address.connects.is_down:
-            _module('tcp').probe(address, deadline)
+            _approaching(_module('tcp').probe, context.settings, False)(address, deadline)
         return result
     return probe_other_port
 
 
-def _greeting(probe, settings):
-    """`probe`, which begins with a PROXY header that names no client where clients' connections begin with one."""
-    def greet(address, deadline):
-        if settings.proxy == 'off':
+def _approaching(probe, settings, says_header):
+    """`probe` that comes to servers as clients' sessions do: from the `source` of the settings, and with a PROXY header,
+    which names no client, where `says_header`."""
+    def approach(address, deadline):
+        greeting, make_socket = None, new_socket
+        if says_header and settings.proxy != 'off':
+            from ..net.proxy_protocol import local_header
+            greeting = local_header(settings.proxy)
+        if settings.source:
+            from ..net.source import Source
+            make_socket = Source(settings.source).new_socket
+        elif greeting is None:
             return probe(address, deadline)
-        from ..net.proxy_protocol import local_header
-        return probe(GreetedAddress(address, local_header(settings.proxy)), deadline)
-    return greet
+        return probe(Approach(address, greeting, make_socket), deadline)
+    return approach
 
 
-class GreetedAddress(object):
-    """An address whose conversations begin with `greeting`."""
+class Approach(object):
+    """An address, with what its conversations begin with and what makes the sockets towards it."""
 
-    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'greeting')
+    __slots__ = ('host', 'port', 'family', 'sockaddr', 'member', 'greeting', 'new_socket')
 
-    def __init__(self, address, greeting):
-        for name in self.__slots__[:-1]:
+    def __init__(self, address, greeting, make_socket):
+        for name in self.__slots__[:5]:
             setattr(self, name, getattr(address, name))
         self.greeting = greeting
+        self.new_socket = make_socket
 
 
 class OtherPort(object):

@@ -32,9 +32,9 @@ def probe(address, deadline):
         with Conversation(address, deadline):
             return PASSED
     try:
-        sock = new_socket(address.family, socket.SOCK_STREAM)
+        sock = getattr(address, 'new_socket', new_socket)(address.family, socket.SOCK_STREAM)
     except SocketError as error:
-        raise failure(error, 'socket', 'tcp')
+        raise failure(error, 'bind', 'tcp')
     try:
         code = _connect_silently(sock, address, deadline)
     except SocketError as error:

@@ -119,6 +119,17 @@ def unix_servers(settings):
                 yield 'check', 'check=%s: the server %s has no ports' % (value_text(settings.check), backend)
 
 
+def sources(settings):
+    families = [family_of(ip) for ip in settings.source]
+    if len(set(families)) < len(families):
+        yield 'source', 'source=%s: one address of each family is enough' % ','.join(settings.source)
+    for ip, family in zip(settings.source, families):
+        servers = [host for host, _, _ in _server_endpoints(settings) if canonical_ip(host) and family_of(host) == family]
+        far = [host for host in servers if not is_loopback(host)]
+        if is_loopback(ip) and far:
+            yield 'source', 'source=%s is for servers on this host, and %s is elsewhere' % (ip, far[0])
+
+
 def nobody_allowed(settings):
     for network in settings.allow:
         denied = [other for other in settings.deny if covers(other, network)]
@@ -156,6 +167,7 @@ CROSSCHECKS = (
     (('listener', 'allow', 'deny', 'accept_proxy'), nobody_allowed),
     (('listener', 'proto', 'listener_mode', 'reuse_port', 'status_socket'), unix_listener),
     (('proto', 'check'), unix_servers),
+    (('source',), sources),
 )
 
 

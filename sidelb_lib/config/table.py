@@ -14,7 +14,7 @@ from .servers_file import parse_servers_file
 from .values import (
     duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance,
     parse_mode, parse_path, parse_resolver, parse_secret, parse_service_listener, parse_socket_path,
-    parse_spill, parse_statuses, parse_switch, parse_word)
+    parse_source, parse_spill, parse_statuses, parse_switch, parse_word)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -187,6 +187,9 @@ TABLE = _table(
         _row('proxy', one_of_or_off('v1', 'v2'), 'off',
              'v1 or v2: tell servers who the client is, by a PROXY header of that version before its first byte; checks '
              'that send something begin with one, too, except on a port of their own', 'tcp'),
+        _row('source', parse_source, '-',
+             'addresses of this host from which servers are reached, by sessions and checks: an IPv4 one, an IPv6 one or '
+             'both, with a comma; by default the kernel chooses', is_list=True),
     )),
     ('Operation', (
         _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',

@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 import re
 
 from ..errors import printable
-from ..net.endpoints import MAX_SOCKET_PATH, UNIX, canonical_ip, endpoint_text, parse_endpoint, parse_unix
+from ..net.endpoints import MAX_SOCKET_PATH, UNIX, canonical_ip, endpoint_text, is_one_host, parse_endpoint, parse_unix
 from .servers import server_address
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
@@ -37,6 +37,14 @@ def parse_listener(text):
 def parse_service_listener(text):
     """Like a listener, or (path, 0) of unix:/path."""
     return parse_unix(text) if text.startswith(UNIX) else parse_listener(text)
+
+
+def parse_source(text):
+    """An IP of this host."""
+    ip = canonical_ip(text)
+    if not ip or not is_one_host(ip):
+        raise ValueError('write an IP address of this host, like 10.0.0.5; the port is chosen by itself')
+    return ip
 
 
 class Mode(int):

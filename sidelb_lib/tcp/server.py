@@ -119,6 +119,10 @@ class TcpServer(PausesAccepting, StreamServer):
         if settings.accept_proxy or settings.proxy != 'off':
             from .proxied_session import ProxiedSession
             self._session_of = ProxiedSession
+        self.make_socket = ()              # further arguments of `connect`
+        if settings.source:
+            from ..net.source import Source
+            self.make_socket = (Source(settings.source).new_socket,)
 
     def _refuse_loop(self, client):
         """The client is one of our own connections to a server, whose address leads to us. Both ends of it are compared: a

@@ -105,7 +105,8 @@ class Session(object):
         while True:
             left, local = max(deadline - server.clock(), 0.001), []
             try:
-                upstream = connect(lease.address, min(server.settings.connect_timeout, left), self.client, local)
+                upstream = connect(lease.address, min(server.settings.connect_timeout, left), self.client, local,
+                                   *server.make_socket)
             except ConnectError as error:
                 if error.code in SHORTAGES and server.clock() < deadline:
                     gevent.sleep(SHORTAGE_PAUSE)

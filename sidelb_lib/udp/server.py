@@ -42,6 +42,7 @@ class UdpServer(DatagramServer):
         self._forwarding = Forwarding(self.table, pool, clock)
         self._replies = Replies(self.table, self._upstreams, self._forwarding, pool, clock, settings)
         self._client_sockets = None          # of a wildcard listener
+        self._has_source = False
         self._guard(settings)
 
     def _affordable(self, max_sessions, settings):
@@ -164,7 +165,13 @@ class UdpServer(DatagramServer):
         self._guard(settings)
 
     def _guard(self, settings):
-        """Have datagrams pass what the settings put before `forward`."""
+        """Have datagrams pass what the settings put before `forward`, and leave from where they say."""
+        if self._has_source:
+            del self._upstreams.new_socket
+        self._has_source = bool(settings.source)
+        if settings.source:
+            from ..net.source import Source
+            self._upstreams.new_socket = Source(settings.source).new_socket
         self._forwarding.__dict__.pop('forward', None)
         if settings.allow or settings.deny:
             from .admission import Admission

@@ -32,10 +32,14 @@ class Upstreams(object):
 
     def __init__(self, pool, settings):
         self.by_number = {}                # descriptor -> Session
-        self.new_socket = new_socket
         self._pool = pool
         self._single_reply = settings.responses == 1
         self._epoll = monkey.get_original('select', 'epoll')()
+
+    @staticmethod
+    def new_socket(family, kind):
+        """As `compat.new_socket`; an attribute may stand for it."""
+        return new_socket(family, kind)
 
     def connect(self, tried):
         """(lease, socket connected to its address) of a server that is not in `tried`, see `Pool.take`. The caller owns
@@ -63,7 +67,7 @@ class Upstreams(object):
         try:
             upstream, call = self.new_socket(address.family, socket.SOCK_DGRAM), 'connect'
         except SocketError as error:
-            upstream, call, code = None, 'socket', error.errno
+            upstream, call, code = None, 'bind', error.errno     # or of `socket`
         else:
             code = upstream.connect_ex(address.sockaddr)
             if not code:
@@ -71,6 +75,8 @@ class Upstreams(object):
                     raise_receive_buffer(upstream)
                 return upstream
             upstream.close()
+        if call == 'bind' and code == errno.EADDRNOTAVAIL:      # nobody who makes room could help
+            raise NobodyReachable(HOST_IS_SHORT, 'source= is no address of this host')
         if blame(code, call, 'udp') == HOST:
             raise HostIsShort('no socket towards %s: %s' % (address, _text(code, call)))
         lease.failed(_text(code, call))

@@ -5,6 +5,7 @@ import pytest
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import PASSED, Deadline, ProbeFailed
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.pool.members import Address
 
 from ..support.nameserver import dead, garbage, name_server, rcode
@@ -12,7 +13,8 @@ from ..support.nameserver import dead, garbage, name_server, rcode
 
 def run(check, server, seconds=2.0):
     host, port = server.address[:2]
-    return registry.make(registry.parse(check), None)(Address(host, port, 0.0), Deadline(seconds))
+    return registry.make(registry.parse(check), registry.Context(defaults(proto='udp'), None))(
+        Address(host, port, 0.0), Deadline(seconds))
 
 
 def failure(*arguments, **options):

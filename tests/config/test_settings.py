@@ -707,3 +707,16 @@ def test_a_path_is_a_listener_and_a_server():
 ])
 def test_a_path_that_does_not_go_with_the_rest_is_a_mistake(line, mistake):
     assert only_mistake(line) == mistake
+
+
+@pytest.mark.parametrize('line, mistake', [
+    ('source=db.example.com', 'source=db.example.com: write an IP address of this host, like 10.0.0.5; the port is chosen '
+                              'by itself'),
+    ('source=10.0.0.5:80', 'source=10.0.0.5:80: write an IP address of this host, like 10.0.0.5; the port is chosen by '
+                           'itself'),
+    ('source=0.0.0.0', 'source=0.0.0.0: write an IP address of this host, like 10.0.0.5; the port is chosen by itself'),
+    ('source=10.0.0.5,10.0.0.6', 'source=10.0.0.5,10.0.0.6: one address of each family is enough'),
+    ('source=127.0.0.5', 'source=127.0.0.5 is for servers on this host, and 10.0.0.3 is elsewhere'),
+])
+def test_a_source_that_can_not_be_is_a_mistake(line, mistake):
+    assert only_mistake(PLAIN + ' ' + line) == mistake
