@@ -189,7 +189,7 @@ class Envoy(object):
 
     @property
     def title(self):
-        return 'Envoy ' + bench.processes.run([find_envoy(), '--version'], 10).split('/')[1]
+        return 'Envoy ' + parse_envoy_version(bench.processes.run([find_envoy(), '--version'], 10))
 
     def missing(self):
         return reason_missing(find_envoy)
@@ -198,6 +198,11 @@ class Envoy(object):
         lines = [json.dumps(envoy_config(listener, wanted), indent=1)]
         return [find_envoy(), '-c', written(directory, 'envoy.json', lines), '--concurrency', '1', '--disable-hot-restart',
                 '--log-level', 'error']
+
+
+def parse_envoy_version(output):
+    """`1.40.0` of `PATH  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`."""
+    return output.split(' version: ')[-1].split('/')[1]
 
 
 def envoy_config(listener, wanted):

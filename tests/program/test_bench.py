@@ -174,6 +174,11 @@ def test_missing_contestant_says_what_is_not_there(tmpdir):
     assert absent in bench.contestants.Sidelb(sys.executable, absent).missing()
 
 
+def test_envoys_version_is_found_behind_its_path():
+    output = '\n/opt/a/bin/envoy  version: 9e5580/1.40.0/Clean/RELEASE/BoringSSL\n'
+    assert bench.contestants.parse_envoy_version(output) == '1.40.0'
+
+
 @pytest.mark.parametrize('protocol, kind', [('tcp', 'TcpProxy'), ('udp', 'UdpProxyConfig')])
 def test_envoy_listens_and_knows_the_members(protocol, kind):
     config = bench.contestants.envoy_config(('127.0.0.1', 5), bench.contestants.job(MEMBERS, protocol))['static_resources']
