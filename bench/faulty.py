@@ -23,8 +23,11 @@ import _socket                                  # noqa: E402
 import gevent                                   # noqa: E402
 import greenlet                                 # noqa: E402
 
-FAULTS = {'accept': errno.EMFILE, 'socket': errno.EMFILE, 'connect': errno.EADDRNOTAVAIL, 'send': errno.EAGAIN,
-          'splice': errno.EAGAIN, 'setsockopt': errno.ENOBUFS, 'pipe': errno.EMFILE}
+#: What calls of a kind fail with, in turn.
+FAULTS = {'accept': [errno.EMFILE, errno.ECONNABORTED, errno.ENOMEM], 'socket': [errno.EMFILE, errno.ENOBUFS],
+          'connect': [errno.EADDRNOTAVAIL, errno.ENOBUFS], 'recv': [errno.EAGAIN, errno.ENOMEM],
+          'send': [errno.EAGAIN, errno.ENOBUFS], 'splice': [errno.EAGAIN, errno.ENOMEM], 'setsockopt': [errno.ENOBUFS],
+          'pipe': [errno.EMFILE]}
 
 
 class Faults(object):
@@ -38,8 +41,9 @@ class Faults(object):
     def meet(self, kind):
         self.calls[kind] += 1
         if kind in self._every and self.calls[kind] % self._every[kind] == 0:
+            code = FAULTS[kind][self.injected[kind] % len(FAULTS[kind])]
             self.injected[kind] += 1
-            raise OSError(FAULTS[kind], os.strerror(FAULTS[kind]))
+            raise OSError(code, os.strerror(code))
 
     def before(self, kind, function):
         def call(*arguments, **options):
@@ -56,6 +60,14 @@ def faulty_socket(faults):
             except OSError as error:
                 return error.errno
             return _socket.socket.connect_ex(self, address)
+
+        def recv(self, *arguments):
+            faults.meet('recv')
+            return _socket.socket.recv(self, *arguments)
+
+        def recv_into(self, *arguments):
+            faults.meet('recv')
+            return _socket.socket.recv_into(self, *arguments)
 
         def send(self, *arguments):
             faults.meet('send')

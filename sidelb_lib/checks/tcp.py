@@ -15,6 +15,7 @@ import socket
 from ..compat import SocketError, new_socket
 from ..net.connect import ConnectError, finish_connect, real_error
 from ..net.resets import abort
+from ..net.socket_options import tune
 from .exchange import PASSED, Conversation, ProbeFailed, failure
 
 
@@ -50,7 +51,7 @@ def probe(address, deadline):
 
 def _connect_silently(sock, address, deadline):
     """The errno of the attempt, 0 for success."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    tune(sock, socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
     abort(sock)
     code = sock.connect_ex(address.sockaddr)
     if code == errno.EINPROGRESS:

@@ -7,6 +7,8 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 
+from ..compat import WOULD_BLOCK
+
 SERVER = 'server'      # it refuses, is silent, or cannot be reached
 HOST = 'host'          # this host is short of something or forbids it
 LATER = 'later'        # nobody's: make the call again, now or when the socket is ready
@@ -14,10 +16,12 @@ LATER = 'later'        # nobody's: make the call again, now or when the socket i
 #: This host has run out of descriptors or memory, which passes.
 SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 
+#: A call that moves bytes of a connection and fails with one of these has moved nothing and may be made again when the
+#: socket is ready: the connection is as it was.
+PASSING = SHORTAGES | WOULD_BLOCK
+
 #: A packet filter, a seccomp filter or an SELinux rule of this host: a dropped datagram says EPERM at once.
 _FORBIDDEN = frozenset([errno.EPERM, errno.EACCES])
-
-_NOT_NOW = frozenset([errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR])
 
 #: (call, protocol) -> {errno: whose fault}, where it is another's than what `blame` says of every call.
 _EXCEPTIONS = {
@@ -49,7 +53,7 @@ def blame(code, call, protocol):
         return exception
     if code in SHORTAGES:
         return HOST
-    if code in _NOT_NOW or call == 'accept':
+    if code in WOULD_BLOCK or call == 'accept':
         return LATER
     if code in _FORBIDDEN:
         return HOST

@@ -8,9 +8,9 @@ import socket
 
 from gevent import get_hub, getcurrent, monkey
 
-from ..compat import READ, WOULD_BLOCK, WRITE, SocketError, new_socket, poll
+from ..compat import READ, WRITE, SocketError, new_socket, poll
 from ..errors import SidelbError
-from .blame import SERVER, blame
+from .blame import PASSING, SERVER, blame
 
 
 class ConnectError(SidelbError):
@@ -136,7 +136,7 @@ def has_left(sock):
     try:
         return not sock.recv(1, socket.MSG_PEEK)
     except SocketError as error:
-        return error.errno not in WOULD_BLOCK
+        return error.errno not in PASSING
 
 
 def is_ready(sock, event):

@@ -209,16 +209,18 @@ class Tried(object):
     """The addresses that have failed one client. Adding one and asking costs the same however many there are.
 
     `last` is the latest, `exhausted` the members with no usable address left, `error` the last error that was this host's
-    own, `leftovers` what the pool takes when all usable ones have been tried.
+    own, `leftovers` what the pool takes when all usable ones have been tried, `short` those towards which this host had no
+    local port, which passes.
     """
 
-    __slots__ = ('last', 'exhausted', 'error', 'leftovers', '_addresses')
+    __slots__ = ('last', 'exhausted', 'error', 'leftovers', 'short', '_addresses')
 
     def __init__(self, addresses=()):
         self.last = None
         self.exhausted = set()
         self.error = None
         self.leftovers = None
+        self.short = ()
         self._addresses = set()
         for address in addresses:
             self.add(address)
@@ -228,6 +230,12 @@ class Tried(object):
 
     def __contains__(self, address):
         return address in self._addresses
+
+    def without_short(self):
+        """Another one that gives those in `short` another chance."""
+        again = Tried(address for address in self._addresses if address not in self.short)
+        again.error = self.error
+        return again
 
     def add(self, address):
         self.last = address

@@ -9,8 +9,9 @@ import sys
 
 from gevent import get_hub
 
-from ..compat import READ, WRITE, SocketError, WOULD_BLOCK
+from ..compat import READ, WRITE, SocketError
 from ..hub import never_waits
+from ..net.blame import PASSING
 from .splicing import NO_SPLICE, PIPE_BYTES
 
 BULKY_READ = 32 * 1024             # reads this large count for splice, smaller ones against
@@ -88,7 +89,7 @@ class Direction(object):
         try:
             sent = self.sink.send(data)
         except SocketError as error:
-            if error.errno not in WOULD_BLOCK:
+            if error.errno not in PASSING:
                 return self._sink_failed()
             sent = 0
         self.moved += sent
@@ -104,7 +105,7 @@ class Direction(object):
         try:
             sent = self.sink.send(self._held)
         except SocketError as error:
-            if error.errno not in WOULD_BLOCK:
+            if error.errno not in PASSING:
                 self._sink_failed()
             return
         self.moved += sent
@@ -131,7 +132,7 @@ class Direction(object):
         try:
             sent = splice(pipe.read_end, self.sink.fileno(), pipe.filled)
         except (SocketError, OSError) as error:
-            if error.errno not in WOULD_BLOCK:
+            if error.errno not in PASSING:
                 return self._sink_failed()
             sent = 0
         self.moved += sent
@@ -194,7 +195,7 @@ class Direction(object):
 
     def _source_failed(self, error):
         """A reset, or a keepalive that got no answer: nothing can be carried either way any more."""
-        if error.errno not in WOULD_BLOCK:
+        if error.errno not in PASSING:
             relay = self._relay
             if relay.hands_over(self):
                 return

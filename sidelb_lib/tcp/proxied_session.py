@@ -6,9 +6,10 @@ from __future__ import absolute_import, division, print_function
 
 import socket
 
-from ..compat import READ, WOULD_BLOCK, SocketError
+from ..compat import READ, SocketError
 from ..errors import BAD_HEADER, NO_HEADER, NOT_ALLOWED
 from ..net.access import is_allowed
+from ..net.blame import PASSING, blame
 from ..net.connect import PeerLeft, has_left, wait_for
 from ..net.proxy_protocol import MAX_V2_BYTES, BadHeader, Reader, header
 from ..net.resets import abort
@@ -67,7 +68,7 @@ class ProxiedSession(Session):
             if data:
                 self.client.recv(reader.take(data))
         except SocketError as error:
-            if error.errno in WOULD_BLOCK:
+            if error.errno in PASSING:
                 return True
             raise PeerLeft('the client has left')
         if not data and reader.begun:
@@ -96,7 +97,7 @@ class ProxiedSession(Session):
         try:
             upstream.send(header(version, _plain(self.peer), _plain(self.client.getsockname())))
         except SocketError as error:                   # it has gone again; a new socket has room for a header
-            self.lease.failed(error.strerror)
+            self.lease.failed(error.strerror, blame(error.errno, 'send', 'tcp'))
             upstream.close()
             return None
         return upstream

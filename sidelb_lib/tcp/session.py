@@ -6,6 +6,7 @@ end, the delivery before a reset, is watched for all sessions together (`ending`
 """
 from __future__ import absolute_import, division, print_function
 
+import errno
 import traceback
 
 import gevent
@@ -14,7 +15,7 @@ from gevent import get_hub, getcurrent
 from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
 from ..hub import never_waits
 from ..net.blame import HOST, SERVER, SHORTAGES
-from ..net.connect import ConnectError, PeerLeft, connect
+from ..net.connect import ConnectError, PeerLeft, connect, has_left
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
 from .queue import Turn
@@ -83,6 +84,10 @@ class Session(object):
             try:
                 self.lease = server.members.take(tried, self.peer[0])
             except NobodyReachable as error:
+                if tried and tried.short and server.clock() < deadline:
+                    self._pause(SHORTAGE_PAUSE)
+                    tried = tried.without_short()
+                    continue
                 turn = turn or Turn(server, self.client)
                 turn.wait(error)
                 tried, attempts, deadline = None, 0, server.clock() + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
@@ -96,7 +101,13 @@ class Session(object):
             attempts += 1
             if server.clock() >= deadline:
                 raise NobodyReachable(TOO_LATE)
-            gevent.sleep(0 if attempts < QUICK_ATTEMPTS else PACE_SECONDS)     # others get their turn
+            self._pause(0 if attempts < QUICK_ATTEMPTS else PACE_SECONDS)      # others get their turn
+
+    def _pause(self, seconds):
+        """Raises PeerLeft when the client has gone meanwhile: nothing would be served by a connection for it."""
+        gevent.sleep(seconds)
+        if has_left(self.client):
+            raise PeerLeft('the client has left')
 
     def _connect(self, deadline):
         """A connected socket, or None when the attempt failed and another may be made. Tells the lease (passive
@@ -109,9 +120,11 @@ class Session(object):
                                    *server.make_socket)
             except ConnectError as error:
                 if error.code in SHORTAGES and server.clock() < deadline:
-                    gevent.sleep(SHORTAGE_PAUSE)
+                    self._pause(SHORTAGE_PAUSE)
                     continue
                 lease.failed(str(error), HOST if error.local else SERVER)
+                if error.code == errno.EADDRNOTAVAIL:
+                    lease.tried.short += (lease.address,)
                 if error.code in SHORTAGES:
                     raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)
                 return None

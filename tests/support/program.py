@@ -15,7 +15,8 @@ from .processes import Process, run
 from .waiting import wait_until
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMMAND = [sys.executable, os.path.join(PROJECT, 'sidelb.py')]
+#: SIDELB_TEST_PROGRAM is another sidelb.py, of an older version: does a test of a fault fail there?
+COMMAND = [sys.executable, os.environ.get('SIDELB_TEST_PROGRAM') or os.path.join(PROJECT, 'sidelb.py')]
 NO_RESOLVER = '127.0.0.1:1'      # refuses: no test asks the name server of the machine it happens to run on
 START_SECONDS = 20.0             # a loaded machine that runs nine interpreters' tests at once is slow
 

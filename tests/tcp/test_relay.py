@@ -304,6 +304,61 @@ def test_a_read_that_fails_without_reason_is_tried_again(setup):
     assert receive(setup.server, 1) == b'x'
 
 
+SHORTAGES = [errno.ENOMEM, errno.ENOBUFS]
+
+
+class ShortOfMemory(object):
+    """A socket whose first call of each kind that moves bytes fails with `code`."""
+
+    def __init__(self, sock, code):
+        self._sock = sock
+        self._code = code
+        self._failed = set()
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def _fail_once(self, call):
+        if call not in self._failed:
+            self._failed.add(call)
+            raise socket.error(self._code, os.strerror(self._code))
+
+    def recv_into(self, *arguments):
+        self._fail_once('receive')
+        return self._sock.recv_into(*arguments)
+
+    def send(self, *arguments):
+        self._fail_once('send')
+        return self._sock.send(*arguments)
+
+
+@pytest.mark.parametrize('code', SHORTAGES)
+def test_a_kernel_short_of_memory_for_a_moment_ends_no_relay(setup, code):
+    for direction in setup.relay.outbound, setup.relay.inbound:
+        direction.source, direction.sink = ShortOfMemory(direction.source, code), ShortOfMemory(direction.sink, code)
+    setup.client.sendall(b'question')
+    assert receive(setup.server, 8) == b'question'
+    setup.server.sendall(b'answer')
+    assert receive(setup.client, 6) == b'answer'
+
+
+@pytest.mark.parametrize('code', SHORTAGES + [errno.EAGAIN])
+def test_a_splice_that_fails_for_a_moment_loses_nothing(code):
+    splice, calls = find_splice(), []
+
+    def short_of_memory(*arguments):
+        calls.append(arguments)
+        if len(calls) % 3 == 0:            # both of the ways into the pipe and out of it
+            raise OSError(code, os.strerror(code))
+        return splice(*arguments)
+    setup = Setup(RelayResources(short_of_memory))
+    try:
+        sent, received = transfer(setup.client, setup.server, 16)
+        assert sent == received and len(calls) > 6
+    finally:
+        setup.close()
+
+
 def test_a_reset_does_not_wait_for_a_peer_that_is_gone_too(setup):
     """Both ends reset, with bytes on their way that nobody will ever acknowledge."""
     setup.client.close()

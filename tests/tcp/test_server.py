@@ -355,7 +355,7 @@ def test_an_unexpected_error_ends_one_session_alone_and_is_told_with_its_context
 
 
 def test_counts_return_to_zero_whatever_happened(balancer, echo, black_hole):
-    one = balancer(connect_timeout=0.05)
+    one = balancer(connect_timeout=0.15)
     one.use(echo('A').endpoint, closed_endpoint(), black_hole)
     clients = [one.connect() for _ in range(20)]
     for client in clients:
