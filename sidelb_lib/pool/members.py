@@ -111,9 +111,14 @@ class Address(object):
         self.received = 0
 
     @property
+    def ends_early(self):
+        """Do its sessions' early ends hold it down?"""
+        return self.early is not None and self.early.is_down
+
+    @property
     def is_held_down(self):
         """Does one of the verdicts say so?"""
-        return self.connects.is_down or self.probes.is_down or self.early is not None and self.early.is_down
+        return self.connects.is_down or self.probes.is_down or self.ends_early
 
     def __str__(self):
         return str(self.endpoint)
@@ -282,6 +287,10 @@ class Lease(object):
     def succeeded(self):
         """The address could be connected to."""
         self._pool.report_success(self.address)
+
+    @property
+    def ended(self):
+        return self._ended
 
     def end(self):
         """Idempotent."""

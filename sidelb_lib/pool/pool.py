@@ -314,6 +314,26 @@ class Pool(Membership):
         return turned
 
     @never_waits
+    def try_out(self, address):
+        """A Lease on an address that nothing but early ends holds down, so that one session shows how it does now; or None,
+        also while a better tier serves or the member is full."""
+        member = address.member
+        if not self._knows(address) or not address.ends_early or self._state_but_for_early_ends(address) != UP:
+            return None
+        if self.tier is not None and member.tier > self.tier or member.limit is not None and member.active >= member.limit:
+            return None
+        lease = Lease(self, address, None, self._clock())
+        self._policy.recount(member)
+        return lease
+
+    def _state_but_for_early_ends(self, address):
+        early, address.early = address.early, None
+        try:
+            return self._state_of(address)
+        finally:
+            address.early = early
+
+    @never_waits
     def report_byte(self, address):
         """A session of `address` has got a byte: nothing is wrong with it in this way."""
         address.early = None

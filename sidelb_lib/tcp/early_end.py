@@ -14,14 +14,18 @@ MAX_DOUBLINGS = 5                 # of the time until a server that went down by
 
 
 class EarlyEnds(object):
-    """Tells `pool` of them, and gives a server that went down by them another chance after the interval of checks, which
-    is doubled each time until one of its sessions has got a byte."""
+    """Tells `pool` of them. A server that went down by them is tried after the interval of checks, which is doubled each
+    time until one of its sessions has got a byte: one client is sent there, and no other before it is seen how that ends.
+    While nobody else is up all clients are.
+    """
 
     def __init__(self, pool, clock, server):
         self._pool = pool
         self._clock = clock
-        self._server = server         # for its settings, which may change
+        self._server = server         # for its settings, which may change, and its `take`
         self._times = {}              # Address -> how often it went down by this
+        self._due = []                # Addresses that the next clients are sent to, one each
+        self._trials = {}             # Address -> the Lease of the session that it is tried by
 
     @property
     def wanted(self):
@@ -33,15 +37,67 @@ class EarlyEnds(object):
         if self._clock() - session.lease.began >= EARLY_SECONDS:
             return False
         address = session.address
-        if self._pool.report_early_end(address):
+        on_trial = self._trials.get(address) is session.lease
+        if self._pool.report_early_end(address) or on_trial:
+            self._trials.pop(address, None)
             times = self._times.get(address, 0)
             self._times[address] = min(times + 1, MAX_DOUBLINGS)
-            gevent.spawn_later(self._server.settings.check_interval * 2 ** times, self._pool.forgive_early_ends, address)
+            gevent.spawn_later(self._server.settings.check_interval * 2 ** times, self._is_due, address)
         return True
 
     @never_waits
     def disproved(self, address):
         """A session of the address has got a byte."""
         if address.early is not None:
-            self._times.pop(address, None)
+            self._forget(address)
             self._pool.report_byte(address)
+
+    def _is_due(self, address):
+        """Have it tried by the next client."""
+        if address in self._due or address in self._trials:
+            return
+        if address.ends_early and self.wanted and self._pool.healthy:
+            self._due.append(address)
+            self._server.take = self._take
+        else:
+            self._forgive(address)
+
+    @never_waits
+    def _take(self, tried=None, key=None):
+        """`Pool.take`, while a server is to be tried."""
+        for address in () if tried else list(self._due):
+            lease = self._pool.try_out(address)
+            if lease is not None:
+                self._due.remove(address)
+                self._trials[address] = lease
+                gevent.spawn_later(EARLY_SECONDS, self._trial_over, address, lease)
+                return lease
+            if address.member.departing or not (address.ends_early and self.wanted):
+                self._forgive(address)
+        if not self._due:
+            self._server.take = self._pool.take
+        return self._pool.take(tried, key)
+
+    def _trial_over(self, address, lease):
+        """The session can not end early any more, or ended without showing anything: its client left, or it never came to
+        be."""
+        if self._trials.get(address) is lease:
+            del self._trials[address]
+            if lease.ended:
+                self._is_due(address)
+            elif any(session.lease is lease and session.relay and session.relay.inbound.moved
+                     for session in self._server.sessions):
+                self.disproved(address)
+            else:
+                self._pool.forgive_early_ends(address)
+
+    def _forgive(self, address):
+        self._forget(address, times=address.member.departing)
+        self._pool.forgive_early_ends(address)
+
+    def _forget(self, address, times=True):
+        self._trials.pop(address, None)
+        if address in self._due:
+            self._due.remove(address)
+        if times:
+            self._times.pop(address, None)

@@ -38,6 +38,7 @@ class TcpServer(PausesAccepting, StreamServer):
         StreamServer.__init__(self, listener, handle=self.do_handle)
         self.pool = None                   # gevent's word for a pool of greenlets, which we do without
         self.members = pool
+        self.take = pool.take              # or that of `early_ends`, while it has a server to try
         self.resources = resources
         self.clock = clock
         self.settings = settings

@@ -82,7 +82,7 @@ class Session(object):
         turn = Turn(server, self.client) if server.queue else None       # others wait already
         while True:
             try:
-                self.lease = server.members.take(tried, self.peer[0])
+                self.lease = server.take(tried, self.peer[0])
             except NobodyReachable as error:
                 if tried and tried.short and server.clock() < deadline:
                     self._pause(SHORTAGE_PAUSE)

@@ -14,7 +14,8 @@ from sidelb_lib.policies.round_robin import RoundRobin
 
 #: (instances, servers, sessions): by chance, all at the first, by number, by number with 10 % missing.
 ROWS = [
-    ((20, 10, 5), 1.33, 2.0, 1.10, 1.11), ((100, 10, 5), 1.15, 2.0, 1.02, 1.03), ((200, 50, 10), 1.28, 5.0, 1.05, 1.10),
+    ((10, 3, 10), 1.05, 1.2, 1.02, 1.03), ((20, 10, 5), 1.33, 2.0, 1.10, 1.11),
+    ((100, 10, 5), 1.15, 2.0, 1.02, 1.03), ((200, 50, 10), 1.28, 5.0, 1.05, 1.10),
     ((1000, 20, 5), 1.09, 4.0, None, None), ((1000, 100, 10), 1.19, 10.0, 1.01, 1.05)]
 
 
@@ -31,6 +32,13 @@ def test_how_even_a_fleet_is(size, by_chance, at_first, by_number, with_gaps):
     if by_number:
         assert peak(loads(*size, start=ORDINAL)) < by_number + 0.03
         assert averaged(peak, size, start=ORDINAL, missing=0.1) < with_gaps + 0.05
+
+
+@pytest.mark.slow          # a million members are told to policies: 2 s
+@pytest.mark.once
+def test_a_thousand_instances_and_servers():
+    assert abs(peak(loads(1000, 1000, 10, start=CHANCE)) - 2.06) < 0.15
+    assert peak(loads(1000, 1000, 10, start=ORDINAL)) < 1.10 + 0.03
 
 
 @pytest.mark.parametrize('size', [row[0] for row in ROWS if row[0][0] < 1000])

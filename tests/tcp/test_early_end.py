@@ -8,6 +8,8 @@ import struct
 import pytest
 from gevent.server import StreamServer
 
+from sidelb_lib.tcp import early_end
+
 from ..support.waiting import wait_until
 from .parts import end_of, exchange
 
@@ -117,10 +119,56 @@ def test_when_all_end_at_once_the_client_is_reset(balancer, hollow):
     assert one.server.tally.refused == {'every_server_has_been_tried': 1}
 
 
-def test_it_gets_another_chance_after_a_while_and_a_byte_clears_it(balancer, hollow, echo):
-    one = balancer(early_close='failure', check_interval=0.2)
+def taken_down(one, dead):
+    """The address of the Hollow `dead`, after as many sessions as take it down."""
+    address, = [each for each in one.pool.addresses() if each.port == dead.endpoint[1]]
+    while address.up:
+        with contextlib.closing(one.connect()):
+            wait_until('another server has the client', lambda: any(
+                session.address not in (None, address) for session in one.server.sessions))
+        wait_until('it has ended', lambda: not one.server.sessions)
+    return address
+
+
+def test_it_is_tried_by_one_client_at_a_time_and_comes_back_when_that_one_gets_a_byte(balancer, hollow, echo):
+    one = balancer(early_close='failure', check_interval=0.1)
     dead = hollow('ends')
-    one.use(dead.endpoint)
+    one.use(dead.endpoint, echo('b').endpoint)
+    address = taken_down(one, dead)
+    wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+    dead.how, before = 'after a byte', dead.accepted
+    with contextlib.closing(one.connect()) as first:
+        wait_until('one client is there', lambda: dead.accepted == before + 1)
+        for _ in range(4):
+            assert one.ask() == 'b'
+        assert dead.accepted == before + 1 and not address.up
+        first.sendall(b'x')                               # which ends it, early
+        assert end_of(first) in ('eof', 'reset')
+    wait_until('it is to be tried again', lambda: address in one.server.early_ends._due)
+    dead.how = 'answers'
+    with contextlib.closing(one.connect()) as client:
+        assert client.recv(10) == b'x' and end_of(client) == 'eof'
+    wait_until('it is cleared', lambda: address.early is None and address.up)
+    assert not one.server.early_ends._due and not one.server.early_ends._times
+
+
+def test_a_client_that_leaves_shows_nothing_and_the_next_one_tries(balancer, hollow, echo, monkeypatch):
+    monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.3)
+    one = balancer(early_close='failure', check_interval=0.05)
+    dead = hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    address = taken_down(one, dead)
+    wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+    dead.how, before = 'after a byte', dead.accepted
+    with contextlib.closing(one.connect()):
+        wait_until('one client is there', lambda: dead.accepted == before + 1)
+    wait_until('the next one is to try', lambda: address in one.server.early_ends._due)
+    assert not address.up and one.server.early_ends._times == {address: 1}
+
+
+def test_while_nobody_else_is_up_it_is_up_again_after_a_while_and_a_single_early_end_ends_that(balancer, hollow):
+    one = balancer(early_close='failure', check_interval=0.2)
+    one.use(hollow('ends').endpoint)
     for _ in range(2):
         with contextlib.closing(one.connect()) as client:
             end_of(client)
@@ -129,10 +177,4 @@ def test_it_gets_another_chance_after_a_while_and_a_byte_clears_it(balancer, hol
     wait_until('another chance', lambda: address.up)
     with contextlib.closing(one.connect()) as client:
         end_of(client)
-    assert not address.up                                 # one is enough now
-    dead.how = 'answers'
-    wait_until('another chance', lambda: address.up)
-    with contextlib.closing(one.connect()) as client:
-        assert client.recv(10) == b'x'
-        end_of(client)
-    wait_until('it is cleared', lambda: address.early is None)
+    assert not address.up
