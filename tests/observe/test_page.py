@@ -307,6 +307,14 @@ def test_every_text_of_somebody_else_stays_a_text(browser, served):
     assert view.evaluate('["script", "img"].map(tag => document.querySelectorAll(tag).length)') == [1, 0]
 
 
+def test_a_name_neither_turns_the_line_around_nor_hides_a_part_of_it(browser, served):
+    name = u'db1\u202e.moc\u200b\u2066'
+    served.snapshot = snapshot([change(name)], default=service([member(name, down('10.0.0.1:1'), state='down')]))
+    view = opened(browser, served)
+    for selector in '#changes', '#services':
+        assert 'db1?.moc??' in view.text(selector), selector
+
+
 def test_the_policy_would_stop_a_script_that_got_in(browser):
     with Served() as served:
         view = opened(browser, served)
