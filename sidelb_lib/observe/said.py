@@ -96,12 +96,12 @@ def note(member):
     if not bad:
         return ''
     error = bad[0]['last_error']
-    return error if len(bad) == len(member['addresses']) else '%s %s' % (bad[0]['address'].rpartition(':')[0], error)
+    return error if len(bad) == len(member['addresses']) else '%s %s' % (host_and_port(bad[0]['address'])[0], error)
 
 
 def common_suffix(names):
     """What all names end in, from a dot on: `.db.example.com`. '' for one name, and for addresses."""
-    if len(names) < 2 or '.' not in names[0]:
+    if len(names) < 2 or '.' not in names[0] or ':' in names[0]:
         return ''
     end = names[0][names[0].index('.'):]
     for name in names:
@@ -112,8 +112,16 @@ def common_suffix(names):
 
 def common_port(members):
     """The port of all addresses, None where they differ."""
-    ports = set(address['address'].rpartition(':')[2] for member in members for address in member['addresses'])
-    return int(ports.pop()) if len(ports) == 1 else None
+    ports = set(host_and_port(address['address'])[1] for member in members for address in member['addresses'])
+    return ports.pop() if len(ports) == 1 else None
+
+
+def host_and_port(address):
+    """Of the text of an address; a unix-domain socket has no port, None."""
+    if address.startswith('unix:'):
+        return address, None
+    host, _, port = address.rpartition(':')
+    return host, int(port)
 
 
 def plural(number, word):

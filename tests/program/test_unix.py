@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from ..support.clients import read_line
-from ..support.program import run_sidelb
+from ..support.program import Sidelb, run_sidelb
 from ..support.servers import Server
 from .test_services import service, serving, write      # noqa: F401
 
@@ -81,3 +81,13 @@ def test_a_second_one_is_refused_and_the_next_one_takes_a_stale_file_over(write,
         assert who(path) == 'A'
     assert not path.exists()
     assert os.listdir(str(tmpdir)) == ['sidelb.conf']
+
+
+def test_status_and_metrics_show_a_server_on_a_unix_socket(tmpdir):
+    never = tmpdir.join('never.sock')
+    with Sidelb('unix:%s' % never, 'check_fall=1', 'check_interval=200ms') as sidelb:
+        status = sidelb.wait_for_status('it is not down', lambda found: found['members'][0]['state'] == 'down')
+        assert status['members'][0]['name'] == 'unix:%s' % never and status['port'] is None
+        assert status['members'][0]['addresses'][0]['last_error'] == 'No such file or directory'
+        shown = run_sidelb('status', '--socket=' + sidelb.status_path)
+        assert 'unix:%s' % never in shown.stdout and 'No such file' in shown.stdout
