@@ -26,15 +26,14 @@ class ServersFile(namedtuple('ServersFile', 'path')):
                 continue
             try:
                 backend = parse_backend(line)
-                if not backend.addresses:
-                    raise ValueError('a name stands in backends=, here are addresses: ip:port or [ipv6]:port')
-                if seen.intersection(backend.addresses):
+                endpoints = backend.addresses or ((backend.name.rstrip('.'), backend.port),)
+                if seen.intersection(endpoints):
                     raise ValueError('%s stands here twice' % str(backend))
                 if len(backends) == MAX_SERVERS:
                     raise ValueError('these are more than %d servers' % MAX_SERVERS)
             except ValueError as error:
                 raise ValueError('line %d: %s' % (number, error))
-            seen.update(backend.addresses)
+            seen.update(endpoints)
             backends.append(backend)
         return backends
 

@@ -112,7 +112,7 @@ TABLE = _table(
     )),
     ('Discovery', (
         _row('servers_file', parse_servers_file, '-',
-             'path of a file that lists servers, one a line as in backends (addresses alone), read again when it changes'),
+             'path of a file that lists servers, one a line as in backends, read again when it changes'),
         _row('group', one_of_or_off('confirmed', 'ptr'), 'confirmed',
              'how addresses become servers: confirmed (by the PTR name, if it resolves back), ptr (by the PTR name '
              'alone) or off'),

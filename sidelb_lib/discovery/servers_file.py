@@ -11,6 +11,7 @@ from ..hub import never_waits
 from ..net.endpoints import endpoint_text
 from ..net.own_listener import would_come_back
 from ..resolver.small_file import read_small_file
+from .file_names import FileNames
 from .grouper import Grouper
 from .grouping import OF_ADDRESS
 
@@ -23,7 +24,7 @@ class FileSource(object):
     `file` has a `path` and `servers_in(text)` -> [Backend], which raises ValueError. A file that has changed is looked at
     again `interval` seconds later, and read when it is the same then: whoever writes it in place may be half-way. One that
     is gone, or wrong, or empty leaves the servers that are known; empty it lets them go after `hold` seconds. Names of
-    servers are looked up as those of static ones.
+    servers are looked up as those of static ones; `make_named(backend)` makes the source of one that is listed by name.
     """
 
     kind = 'file'
@@ -31,7 +32,7 @@ class FileSource(object):
     port = None
     asks_dns = False
 
-    def __init__(self, file, pool, names, log, listeners, clock, hold=30.0, interval=1.0):
+    def __init__(self, file, pool, names, log, listeners, clock, hold=30.0, interval=1.0, make_named=None):
         self.name = file.path
         self.source = 'file %s' % file.path
         self.state = 'pending'
@@ -45,6 +46,7 @@ class FileSource(object):
         self._options = {}
         self.grouper = Grouper(self.source, pool, names, log, lambda endpoint: self._options.get(endpoint), OF_ADDRESS)
         self._units = []
+        self._named = FileNames(make_named, pool, lambda *news: self.on_change and self.on_change(*news))
         self._error = None
         self._read = None                    # what the file looked like when it was read last
         self._seen = None                    # what it looked like the last time
@@ -62,6 +64,7 @@ class FileSource(object):
                 self._wake.wait(self._interval)
         finally:
             grouping.kill(block=False)
+            self._named.close()
 
     def close(self):
         self.grouper.close()
@@ -69,31 +72,37 @@ class FileSource(object):
     @never_waits
     def refresh_now(self):
         self._read = None
+        for source in self._named.sources():
+            source.refresh_now()
         self.grouper.refresh_now()
         self._wake.set()
 
     @never_waits
     def need(self, endpoint=None):
-        """It is looked at every second anyway."""
+        """The file is looked at every second anyway."""
+        for source in self._named.sources():
+            source.need(endpoint)
 
     def endpoints(self):
-        return sorted(endpoint for unit in self._units for endpoint in unit)
+        return sorted([endpoint for unit in self._units for endpoint in unit] +
+                      [endpoint for source in self._named.sources() for endpoint in source.endpoints()])
 
     @property
     def settled(self):
-        return self.state != 'pending'
+        return self.state != 'pending' and all(source.settled for source in self._named.sources())
 
     @property
     def error(self):
-        """What is wrong with the file, or None."""
-        return self._error
+        """What is wrong with the file, or with a name in it, or None."""
+        errors = ['%s: %s' % (source.name, source.error) for source in self._named.sources() if source.error]
+        return self._error or (sorted(errors)[0] if errors else None)
 
     def snapshot(self):
         return {
             'kind': self.kind, 'name': self.name, 'port': None,
             'addresses': [endpoint_text(*endpoint) for endpoint in self.endpoints()],
             'age': None if self._answered is None else self._clock() - self._answered,
-            'ttl': None, 'error': self._error, 'state': self.state, 'lookups': dict(self._lookups),
+            'ttl': None, 'error': self.error, 'state': self.state, 'lookups': dict(self._lookups),
         }
 
     def publish(self):
@@ -103,7 +112,7 @@ class FileSource(object):
     def look(self):
         """Look at the file, and take what it lists where that has changed."""
         signature = _signature(self.name)
-        first, stable = not self.settled, signature == self._seen
+        first, stable = self.state == 'pending', signature == self._seen
         self._seen = signature
         if self.state == 'holding':
             self._let_go_in_time()
@@ -116,7 +125,7 @@ class FileSource(object):
         except (EnvironmentError, ValueError) as error:
             return self._end('failing', getattr(error, 'strerror', None) or str(error))
         self._answered = self._clock()
-        if backends or not self._units:
+        if backends or not self._units and not self._named:
             self._take(backends)
         else:
             self._empty_since = self._clock()
@@ -124,7 +133,8 @@ class FileSource(object):
 
     def _take(self, backends):
         self._options = dict((endpoint, backend.options) for backend in backends for endpoint in backend.addresses)
-        self._units = [list(backend.addresses) for backend in backends]
+        self._units = [list(backend.addresses) for backend in backends if backend.addresses]
+        self._named.take([backend for backend in backends if not backend.addresses])
         self.grouper.publish(self._units)
         self._end(*(('ok', None) if backends else ('empty', 'it lists no server')))
 
@@ -145,10 +155,13 @@ class FileSource(object):
         if state != former and self.on_change:
             self.on_change(self, former)
         if state == 'ok':
-            self._log.info('servers_file', '{path}: {count} server(s)', path=self.name, count=len(self._units))
+            self._log.info('servers_file', '{path}: {count} server(s)', path=self.name, count=self._count())
         elif changed:
             self._log.warning('servers_file_failing', '{path}: {error}; {count} server(s) known', path=self.name,
-                              error=error, count=len(self._units))
+                              error=error, count=self._count())
+
+    def _count(self):
+        return len(self._units) + len(self._named)
 
 
 def _signature(path):

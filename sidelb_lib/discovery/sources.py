@@ -9,6 +9,7 @@ from collections import OrderedDict
 from ..hub import never_waits
 from ..resolver.client import Resolver
 from .addresses import AddressBook
+from .file_names import NamedInFile
 from .named_server import NamedServer
 from .ring import Ring
 from .server_names import ServerNames
@@ -93,7 +94,10 @@ class Sources(object):
     def file(self, servers_file):
         if servers_file:
             yield FileSource(servers_file, self._pool, self._names, self._log, lambda: self._book.listeners,
-                             self._clock, self._settings.dns_hold)
+                             self._clock, self._settings.dns_hold, make_named=self._named_in_file)
+
+    def _named_in_file(self, backend):
+        return NamedInFile(backend.name, backend.port, self._pool, self._book, self._log, backend.options, **self._timing)
 
     def rings(self, ring_domains):
         for ring in ring_domains:

@@ -7,12 +7,15 @@ import pytest
 
 from sidelb_lib.config import settings
 from sidelb_lib.config.servers_file import ServersFile, parse_servers_file
+from sidelb_lib.discovery.addresses import AddressBook
+from sidelb_lib.discovery.file_names import NamedInFile
 from sidelb_lib.discovery.server_names import ServerNames
 from sidelb_lib.discovery.servers_file import FileSource
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.pool import Pool
 from tests.support.clock import Clock
 from tests.support.recording import RecordingLog
+from tests.support.waiting import wait_until
 
 
 class Setting(object):
@@ -63,7 +66,7 @@ def test_a_changed_file_is_taken_when_it_has_settled(setting):
 @pytest.mark.parametrize('lines, error', [
     (['10.9.0.2:5432', '10.9.0.3'], 'line 2: the port is missing'),
     (['10.9.0.2:5432', 'nonsense \xff'], 'line 2: '),
-    (['db.example.com:5432'], 'line 1: a name stands in backends='),
+    (['db.example.com:5432', 'DB.example.com.:5432'], 'line 2: '),
     (['10.9.0.2:5432', '10.9.0.2:5432'], 'line 2: 10.9.0.2:5432 stands here twice'),
     (['0.0.0.0:5432'], 'line 1: 0.0.0.0 is not the address of a server'),
     (['127.0.0.1:5432'], '127.0.0.1:5432 is our own listener'),
@@ -123,3 +126,80 @@ def test_a_path_that_is_none_is_a_mistake(text):
 
 def test_a_file_is_enough_to_start_with():
     assert str(settings.parse(['127.0.0.1:1', 'servers_file=/run/servers'], {}).servers_file) == '/run/servers'
+
+
+# --- servers by name ---
+
+class Named(Setting):
+    """With a hosts file in place of DNS."""
+
+    def __init__(self, directory):
+        Setting.__init__(self, directory)
+        self.hosts = directory.join('hosts')
+        self.hosts.write('10.9.1.1 db1\n10.9.1.2 db2\n2001:db8::2 db2\n')
+        book = AddressBook(None, self.log, str(self.hosts))
+        self.source = FileSource(
+            ServersFile(self.path), self.pool, ServerNames(None, group='off'), self.log, lambda: [('127.0.0.1', 5432)],
+            self.clock, make_named=lambda backend: NamedInFile(
+                backend.name, backend.port, self.pool, book, self.log, backend.options))
+
+    def members(self):
+        return sorted((member.name, member.weight, [str(address) for address in member.addresses])
+                      for member in self.pool.members)
+
+    def wait_for(self, *members):
+        wait_until('the members are not those', lambda: self.members() == sorted(members))
+
+
+@pytest.fixture
+def named(tmpdir):
+    one = Named(tmpdir)
+    yield one
+    one.source._named.close()
+
+
+DB1 = ('db1', 1, ['10.9.1.1:5432'])
+DB2 = ('db2', 3, ['10.9.1.2:5432', '[2001:db8::2]:5432'])
+BY_ADDRESS = ('10.9.0.1:5432', 1, ['10.9.0.1:5432'])
+
+
+def test_a_name_in_a_file_is_one_server_with_all_its_addresses(named):
+    heard = []
+    named.source.on_change = lambda source, former: heard.append((source.source, former, source.state))
+    named.replace('db1:5432', 'db2:5432/weight=3', '10.9.0.1:5432')
+    named.look(1)
+    assert not named.source.settled
+    named.wait_for(DB1, DB2, BY_ADDRESS)
+    wait_until('it is not settled', lambda: named.source.settled)
+    assert ('file db2:5432', 'pending', 'ok') in heard
+    assert named.log.events('servers_file') == ['%s: 3 servers' % named.path]
+    assert len(named.source.snapshot()['addresses']) == 4
+
+
+def test_names_come_and_go_with_the_file_and_what_stays_is_kept(named):
+    named.replace('db1:5432', '10.9.0.1:5432')
+    named.look(1)
+    named.wait_for(DB1, BY_ADDRESS)
+    db1 = [address for address in named.pool.addresses() if address.host == '10.9.1.1'][0]
+    named.replace('db1:5432', 'db2:5432/weight=3')
+    named.look()
+    named.wait_for(DB1, DB2)
+    assert db1 in named.pool.addresses()
+    named.replace('db2:5432/weight=3')
+    named.look()
+    named.wait_for(DB2)
+    named.replace()
+    named.look()
+    assert named.members() == [DB2]                         # an empty file is distrusted
+    named.clock.now += 40
+    named.look()
+    assert named.members() == []
+
+
+def test_a_name_is_looked_up_again_when_it_is_asked_to(named):
+    named.replace('db1:5432')
+    named.look(1)
+    named.wait_for(DB1)
+    named.hosts.write('10.9.1.7 db1\n')
+    named.source.refresh_now()
+    named.wait_for(('db1', 1, ['10.9.1.7:5432']))
