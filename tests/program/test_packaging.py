@@ -234,6 +234,32 @@ def test_the_image_has_all_that_the_package_is_made_of():
     assert re.search(r'^py_modules = (.*)$', metadata, re.MULTILINE).group(1) + '.py' in copied
 
 
+def test_there_are_tested_versions_for_each_python_and_they_are_what_the_package_asks_for():
+    from packaging.requirements import Requirement          # pytest brings it
+    with io.open(os.path.join(PROJECT, 'setup.cfg'), encoding='utf-8') as stream:
+        metadata = stream.read()
+    pythons = re.findall(r'Python :: (\d\.\d+)$', metadata, re.MULTILINE)
+    wanted = [Requirement(line) for line in re.findall(
+        r'^    ((?:docopt|gevent|dnspython|prometheus_client) >=.*)$', metadata.partition('dev =')[0], re.MULTILINE)]
+    assert sorted(os.listdir(os.path.join(PACKAGING, 'constraints'))) == sorted('python%s.txt' % each for each in pythons)
+    for python in pythons:
+        pins = dict(line.lower().replace('-', '_').split('==') for line in text_of('constraints', 'python%s.txt' % python)
+                    .splitlines() if not line.startswith('#'))
+        for each in wanted:
+            if each.marker is None or each.marker.evaluate({'python_version': python}):
+                assert each.specifier.contains(pins[each.name]), (python, each)
+                assert '<' in str(each.specifier), 'no upper bound: %s' % each
+        assert set(pins) == set(['docopt', 'gevent', 'dnspython', 'prometheus_client', 'greenlet', 'zope.event',
+                                 'zope.interface'])
+
+
+def test_the_image_has_the_tested_versions_of_its_python():
+    dockerfile = text_of('docker', 'Dockerfile')
+    python, = set(re.findall(r'^FROM python:(\d\.\d+)-', dockerfile, re.MULTILINE))
+    assert 'COPY packaging/constraints/python%s.txt /src/constraints.txt' % python in dockerfile
+    assert '-c /src/constraints.txt' in dockerfile
+
+
 def test_nothing_else_gets_into_the_build():
     rules = text_of('docker', 'Dockerfile.dockerignore').splitlines()
     assert rules[0] == '*'
