@@ -17,6 +17,7 @@ at the end with those after a warm-up. Exit code 1 when anything is not zero or 
 """
 from __future__ import absolute_import, division, print_function
 
+import calendar
 import collections
 import ctypes
 import json
@@ -43,7 +44,7 @@ SERVERS = 3
 TCP_CLIENTS, UDP_CLIENTS = 8, 4
 FLAP_SECONDS, HUP_SECONDS = 3.0, 5.0
 REFUSED_SECONDS = 1.5
-NOTICE_SECONDS = 8.0            # a server that refused may be called down for so long after it is back
+NOTICE_SECONDS = 2.0            # a server that refused may be called down for so long after it is back
 SETTLE_SECONDS = 6.0            # for sessions to end, and for UDP's session_timeout=2s
 MAX_BYTES = 4000000             # enough for splice, which a direction begins after 17 large reads
 MAX_PAUSE = 0.05                # seconds of a client between two sessions: the soak is to be long and not hard
@@ -58,7 +59,7 @@ class Server(object):
     def __init__(self, kind):
         self.kind = kind
         self.port = bench.machine.free_port()
-        self.refused_until = 0      # by time.monotonic(): until then, and a little longer, it may be called down
+        self.refusals = []          # (since, until) by time.time(), until None while it lasts
         self._sock = None
         self.open()
 
@@ -70,12 +71,14 @@ class Server(object):
             sock.listen(512)
         sock.settimeout(0.2)
         self._sock = sock
+        if self.refusals:
+            self.refusals[-1] = self.refusals[-1][0], time.time()
         start(self._accept if self.kind == socket.SOCK_STREAM else self._answer, sock)
 
     def refuse(self):
         """Until `open()`. What it had accepted goes on, and what waits to be accepted is accepted before: the kernel would
         reset that, which is nobody's fault."""
-        self.refused_until = time.monotonic() + REFUSED_SECONDS
+        self.refusals.append((time.time(), None))
         sock = self._sock
         if self.kind == socket.SOCK_STREAM:
             drop_new_clients(sock)
@@ -90,8 +93,9 @@ class Server(object):
             pass
         sock.close()
 
-    def may_be_down(self):
-        return time.monotonic() < self.refused_until + NOTICE_SECONDS
+    def may_go_down(self, moment):
+        """Does it refuse at this time, or has it just before?"""
+        return any(since <= moment and (until is None or moment < until + NOTICE_SECONDS) for since, until in self.refusals)
 
     def _accept(self, sock):
         while self._sock is sock:
@@ -247,6 +251,11 @@ class Balancer(object):
         return [json.loads(line) for line in lines if line.endswith('}')]
 
 
+def seconds_of(event):
+    """Its time, as time.time() has it."""
+    return calendar.timegm(time.strptime(event['time'][:19], '%Y-%m-%dT%H:%M:%S')) + float(event['time'][19:23])
+
+
 def flap(servers, over):
     """One server of each kind at a time refuses and comes back."""
     while not over.wait(FLAP_SECONDS):
@@ -268,8 +277,11 @@ def watch(balancers, tally, over):
                 if event['event'] == 'member_down':
                     port = int(re.search(r':(\d+)$', event['address']).group(1))
                     server, = [each for each in balancer.servers if each.port == port]
-                    if not server.may_be_down():
-                        tally.find('%s: a server that listened was called down: %s' % (balancer.kind, event['error']))
+                    moment = seconds_of(event)
+                    if not server.may_go_down(moment):
+                        past = ', '.join('%.1f' % (moment - until) for _, until in server.refusals[-2:] if until)
+                        tally.find('%s: a server that listened was called down: %s (%s s after it was back)' % (
+                            balancer.kind, event['error'], past))
                 elif event['level'] == 'error':
                     tally.find('%s: error in the log: %s' % (balancer.kind, event['message'][:300]))
             seen[balancer] = len(events)
