@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import contextlib
 
+import dns.message
+import dns.rrset
 import gevent
 import pytest
 
@@ -243,6 +245,24 @@ def test_the_first_targets_serve_while_another_one_is_waited_for(server):
         loop.kill()
 
 
+def test_the_smallest_ttl_of_records_and_addresses_is_the_pace(server):
+    server.zone.set(NAME, 'SRV', ['10 30 5432 db1.example.com.'], ttl=60)
+    server.zone.set('db1.example.com', 'A', ['10.9.0.1'], ttl=5)
+    server.zone.set('db1.example.com', 'AAAA', ['2001:db8::1'], ttl=60)
+    with Service(server.address, refresh=120.0).running() as service:
+        assert service.source.snapshot()['ttl'] == 5
+
+
+def test_what_stands_in_the_additional_section_is_asked_for_all_the_same(server):
+    def additional(server, query, protocol):
+        response = dns.message.from_wire(server.usual(query, protocol))
+        response.additional.append(dns.rrset.from_text('db1.example.com.', 60, 'IN', 'AAAA', '2001:db8::bad'))
+        return response.to_wire()
+    server.misbehave(additional, NAME, 'SRV')
+    with Service(server.address).running() as service:
+        assert service.members() == [DB1, DB2]
+
+
 # --- with real name servers ------------------------------------------------------------------------------------------
 
 RECORDS = ['db1 A 10.9.0.1', 'db1 AAAA 2001:db8::1', 'db2 A 10.9.0.2', '_postgres._tcp 1 SRV 10 30 5432 db1',
@@ -267,6 +287,34 @@ def test_knot_answers_a_hundred_targets_by_tcp():
     with Knot('db.example.com', records) as knot:
         with Service(knot.address).running() as service:
             assert len(service.members()) == 100
+
+
+def test_kubernetes_pods_are_servers_by_their_names_and_leave_when_they_are_not_ready():
+    """As CoreDNS answers for a headless service `db` of a StatefulSet, with a port named pg; all weights are 100/n."""
+    pods = ['db-0.db A 10.9.0.1', 'db-1.db A 10.9.0.2', 'db-2.db A 10.9.0.3']
+    records = ['_pg._tcp.db 1 SRV 0 33 5432 db-%d.db' % number for number in range(3)]
+    name = '_pg._tcp.db.prod.svc.cluster.local.'
+    with Knot('prod.svc.cluster.local', pods + records) as knot:
+        with Service(knot.address, ring_domains=name).running() as service:
+            pods_of = dict(service.members())
+            assert sorted(pods_of) == ['db-%d.db.prod.svc.cluster.local' % number for number in range(3)]
+            assert set(service.options().values()) == set([(1, 1)])
+            knot.set_records([pods[0], pods[2]] + [record.replace(' 33 ', ' 50 ') for record in records[::2]])
+            service.wait_for([('db-%d.db.prod.svc.cluster.local' % number, pods_of[
+                'db-%d.db.prod.svc.cluster.local' % number]) for number in (0, 2)])
+
+
+def test_consul_nodes_have_the_weights_of_their_health_and_a_node_may_serve_twice():
+    """As a Consul agent answers for the service `db`: nodes or addr names as targets, weights by passing and warning."""
+    records = ['db1.node.dc1 A 10.9.0.1', '0a090002.addr.dc1 A 10.9.0.2', '_db._tcp.service 1 SRV 1 10 5432 db1.node.dc1',
+               '_db._tcp.service 1 SRV 1 10 5433 db1.node.dc1', '_db._tcp.service 1 SRV 1 1 5432 0a090002.addr.dc1']
+    with Knot('consul', records) as knot:
+        with Service(knot.address, ring_domains='_db._tcp.service.consul.').running() as service:
+            assert service.members() == [
+                ('0a090002.addr.dc1.consul', ['10.9.0.2:5432']), ('db1.node.dc1.consul', ['10.9.0.1:5432']),
+                ('db1.node.dc1.consul', ['10.9.0.1:5433'])]
+            weights = [member.weight for member in service.pool.members]
+            assert [round(weight / weights[0]) for weight in weights] == [1, 10, 10]
 
 
 def test_unbound_is_understood():
