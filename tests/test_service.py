@@ -35,11 +35,13 @@ def dns():
 
 @contextlib.contextmanager
 def serving(dns, near, far, **changes):
-    """The name NEAR leads to the server `near`; `far` is written with its address, in tier 2 unless said otherwise."""
+    """The name NEAR leads to the server `near`; `far`, if any, is written with its address, in tier 2
+    unless said otherwise."""
     changes = dict(dict(connect_timeout=8.0, refresh=1.0, group='off'), **changes)
+    backends = '127.0.0.1:%d%s' % (far.endpoint[1], changes.pop('options', '/tier=2')) if far else None
     settings = defaults(listener='127.0.0.1:0', check='off', resolver=(dns.address,),
                         ring_domains='%s:%d' % (NEAR, near.endpoint[1]),
-                        backends='127.0.0.1:%d%s' % (far.endpoint[1], changes.pop('options', '/tier=2')), **changes)
+                        backends=backends, **changes)
     service = Service(settings, RecordingLog(), Budget(1000), chance=lambda: 0.0, hosts='/nonexistent',
                       resolv_conf='/nonexistent')
     service.bind()
@@ -81,6 +83,27 @@ def test_a_better_tier_that_never_answers_is_waited_for_as_long_as_for_a_connect
             assert exchange(client) == 'far'
         assert not service.startup()[0]
         assert not service.pool.awaits_answers
+
+
+@pytest.mark.parametrize('proto', ['tcp', 'udp'])
+def test_while_nobody_is_known_a_client_that_waits_has_the_name_looked_up(dns, echo, udp_echo, proto):
+    dns.zone.remove(NEAR)
+    near = udp_echo('near') if proto == 'udp' else echo('near')
+    with serving(dns, near, None, proto=proto, refresh=300.0) as service:
+        source, = service.sources or wait_until('there is a source', lambda: service.sources)
+        wait_until('its first look-up has ended', lambda: source.state == 'empty')
+        source._shortest = 0.0
+        asked = dns.count(NEAR)
+        dns.zone.set_addresses(NEAR, ['127.0.0.1'])
+        if proto == 'tcp':
+            with contextlib.closing(client_of(service)) as client:
+                assert exchange(client) == 'near'
+        else:
+            with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+                client.settimeout(10)
+                client.sendto(b'early', service.server.address[:2])
+                assert client.recv(100) == b'near early'
+        assert dns.count(NEAR) > asked
 
 
 def test_nobody_waits_for_a_name_of_the_same_tier(dns, echo):

@@ -64,6 +64,11 @@ class Membership(object):
         if waited and not self.awaits_answers:
             self._notify('filled', self)
 
+    @never_waits
+    def want(self):
+        """A client is about to wait for an answer of DNS: sources that have nobody to offer look up at once."""
+        self._notify('wanted', self)
+
     def update(self, source, groups):
         """Take the new answer of `source`: a list of merging.Group, each one member as that source sees it.
 

@@ -27,7 +27,7 @@ class Pool(Membership):
     - `'down'`, Address: it went down; `'up'`, Address: it came up;
     - `'role'`, Address: it says that it has another role, so others may have changed theirs as well;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
-    - `'wanted'`, Pool: a session found nobody known or eligible;
+    - `'wanted'`, Pool: a session found nobody known or eligible, or waits for an answer of DNS;
     - `'filled'`, Pool: clients need not wait for an answer of DNS any more, see `awaits_answers`;
     - `'changed'`, Pool: other members than before, or other addresses of them;
     - `'available'`, Pool: new sessions find a server again after there was none;

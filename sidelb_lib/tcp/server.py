@@ -150,6 +150,7 @@ class TcpServer(PausesAccepting, StreamServer):
 
     def wait_for_answers(self):
         """Before the first answer of DNS a client waits: it is neither reset nor sent to a worse tier."""
+        self.members.want()
         self._answers_came.clear()
         self._answers_came.wait(self.settings.connect_timeout)
 

@@ -39,6 +39,7 @@ class Forwarding(object):
             if session is None:
                 if self._pool.awaits_answers and not table.closed_to_new_clients:
                     self._early.append((self._clock(), key, client, client_socket, data))    # until DNS has answered
+                    self._pool.want()
                     return
                 session = table.open(key, client, client_socket)
                 if session is None:
