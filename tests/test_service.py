@@ -88,6 +88,7 @@ def test_a_better_tier_that_never_answers_is_waited_for_as_long_as_for_a_connect
 @pytest.mark.parametrize('proto', ['tcp', 'udp'])
 def test_while_nobody_is_known_a_client_that_waits_has_the_name_looked_up(dns, echo, udp_echo, proto):
     dns.zone.remove(NEAR)
+    dns.zone.negative_ttl = 300                # it would look again after that, or when a client has waited in vain
     near = udp_echo('near') if proto == 'udp' else echo('near')
     with serving(dns, near, None, proto=proto, refresh=300.0) as service:
         source, = service.sources or wait_until('there is a source', lambda: service.sources)
