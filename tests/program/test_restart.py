@@ -157,13 +157,13 @@ def test_a_handshake_that_begins_too_late_is_neither_answered_nor_refused_and_on
 @pytest.mark.parametrize('open_one', [listen_tcp, listen_udp])
 def test_company_is_another_shared_socket_with_the_same_address(ip, open_one):
     with contextlib.closing(open_one(ip, 0, reuse_port=True)) as one:
-        assert not reuse_port.in_company(one)
+        assert not reuse_port.has_siblings(one)
         port = one.getsockname()[1]
         with contextlib.closing(open_one(ip, port, reuse_port=True)) as other:
-            assert reuse_port.in_company(one) and reuse_port.in_company(other)
-        assert not reuse_port.in_company(one)
+            assert reuse_port.has_siblings(one) and reuse_port.has_siblings(other)
+        assert not reuse_port.has_siblings(one)
     with contextlib.closing(open_one(ip, 0)) as one:
-        assert not reuse_port.in_company(one)
+        assert not reuse_port.has_siblings(one)
 
 
 def test_connections_are_no_company():
