@@ -23,6 +23,8 @@ ROLES = ('primary', 'replica')
 SSL_REQUEST = struct.pack('!II', 8, 80877103)
 TERMINATE = b'X\0\0\0\4'
 ASK_READ_ONLY = b'show transaction_read_only\0'
+#: It grows at each promotion; any user may ask a server that is not in recovery (PostgreSQL 10 and newer).
+ASK_TIMELINE = b'select substr(pg_walfile_name(pg_current_wal_lsn()),1,8)\0'
 MAX_MESSAGE_BYTES = 65536
 MAX_MESSAGES = 200
 MAX_ITERATIONS = 100000            # of SCRAM: more would hold up everybody
@@ -103,12 +105,14 @@ class Session(object):
             standby = parameters.get('in_hot_standby') or self._ask_read_only()
             if parameters.get('default_transaction_read_only') == 'on':
                 standby = 'on'
+            is_known = parameters.get('in_hot_standby') == standby == 'off'      # PostgreSQL 14 and newer, not a likeness
+            facts = self._timeline() if is_known and wanted == 'primary' else None
         except Refusal as refusal:
             judge(refusal, self._is_secure, with_login=True)
             raise Misconfigured(str(refusal))
         self._leave(TERMINATE)
         role = 'replica' if standby == 'on' else 'primary'
-        return Result('up' if role == wanted else 'standby', role, None, None)
+        return Result('up' if role == wanted else 'standby', role, None, facts)
 
     def _leave(self, goodbye):
         self._conversation.end(goodbye)
@@ -180,16 +184,30 @@ class Session(object):
         return scram
 
     def _ask_read_only(self):
-        self._send(b'Q', ASK_READ_ONLY)
+        value = self._ask(ASK_READ_ONLY)
+        if value not in ('on', 'off'):
+            raise Misconfigured('this server does not tell its role')
+        return value
+
+    def _timeline(self):
+        """Facts by which the later one of two primaries is found, or None where they are not told."""
+        try:
+            value = self._ask(ASK_TIMELINE)
+        except Refusal:                    # it was demoted meanwhile, or the user may not
+            return None
+        return {'timeline': int(value, 16)} if value and re.match('[0-9A-F]{8}\\Z', value) else None
+
+    def _ask(self, query):
+        """The last column of the last row of the answer, None without one. Raises Refusal."""
+        self._send(b'Q', query)
         value = None
-        while True:
+        for _ in range(MAX_MESSAGES):
             kind, body = self._read()
             if kind == b'D':
                 value = text_of(body[6:])
             elif kind == b'Z':
-                if value not in ('on', 'off'):
-                    raise Misconfigured('this server does not tell its role')
                 return value
+        raise ProbeFailed('too many messages')
 
 
 def judge(refusal, is_secure, with_login=False):

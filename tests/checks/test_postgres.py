@@ -37,20 +37,24 @@ def error(code, text):
     return message(b'E', b'SFATAL\0C' + code + b'\0M' + text + b'\0\0')
 
 
-def answered(answer, check='postgres', **changes):
+def answered(answer, check='postgres', **options):
     """What a probe makes of a server that says `answer` to the start of a session; (result, what it got)."""
     got = []
 
     def serve(session):
         got.append(session.sock.recv(4096))
         session.sock.sendall(answer)
-        session.sock.recv(4096)
+        if session.sock.recv(4096)[:1] == b'Q':
+            session.sock.sendall(options.get('timeline', NO_TIMELINE))
+            session.sock.recv(4096)
     with Server('x', behaviour=serve) as server:
+        changes = dict((name, options[name]) for name in options if name != 'timeline')
         return probe(check, server.address, **changes), got[0]
 
 
 AUTH_OK = message(b'R', struct.pack('!I', 0))
 READY = message(b'Z', b'I')
+NO_TIMELINE = error(b'55000', b'recovery is in progress') + READY
 
 
 def parameters(standby):
@@ -87,6 +91,13 @@ def test_one_that_can_not_serve_fails_with_its_own_words(answer, text):
 def test_the_role_decides(check, standby, state, role):
     result, _ = answered(parameters(standby), check)
     assert (result.state, result.role) == (state, role)
+
+
+@pytest.mark.parametrize('answer, facts', [
+    (message(b'D', b'\0\1\0\0\0\x080000001A') + READY, {'timeline': 26}), (NO_TIMELINE, None),
+    (message(b'D', b'\0\1\0\0\0\x03abc') + READY, None)])
+def test_a_primary_tells_its_timeline_for_the_case_of_two(answer, facts):
+    assert answered(parameters(b'off'), 'postgres/primary', timeline=answer)[0].facts == facts
 
 
 def test_a_wrong_password_is_no_failure_of_the_server():
@@ -147,7 +158,8 @@ def test_a_real_server_logs_no_failure_of_the_plain_check(cluster, lines):
 def test_a_real_server_tells_its_role(cluster, method, kind):
     rules(cluster, '%s all sidelb 127.0.0.0/8 %s' % (kind, method))
     server, = cluster.servers
-    assert probe('postgres/primary', server.address, check_password=Secret('secret')).state == 'up'
+    found = probe('postgres/primary', server.address, check_password=Secret('secret'))
+    assert (found.state, found.facts) == ('up', {'timeline': 1})
     assert probe('postgres/replica', server.address, check_password=Secret('secret')).state == 'standby'
 
 
