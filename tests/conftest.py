@@ -19,10 +19,10 @@ TEST_SECONDS = 60       # one test with its fixtures; the slowest takes about a 
 # Left out of the fast tests, as is what is marked `slow`: real programs, databases and browsers, and long models.
 SLOW = ('tests/program/', 'tests/demo/', 'tests/doctor/', 'tests/support/', 'tests/checks/test_tcp.py',
         'tests/checks/test_mysql.py', 'tests/checks/test_postgres.py', 'tests/checks/test_redis.py',
-        'tests/discovery/test_need.py', 'tests/discovery/test_srv.py', 'tests/observe/test_http.py',
-        'tests/observe/test_page.py', 'tests/observe/test_status_place.py', 'tests/resolver/test_mutations.py',
-        'tests/tcp/test_ending.py', 'tests/tcp/test_long_sessions.py', 'tests/tcp/test_queue.py',
-        'tests/tcp/test_relay_model.py')
+        'tests/checks/test_neutral.py', 'tests/discovery/test_need.py', 'tests/discovery/test_srv.py',
+        'tests/observe/test_http.py', 'tests/observe/test_page.py', 'tests/observe/test_status_place.py',
+        'tests/resolver/test_mutations.py', 'tests/tcp/test_ending.py', 'tests/tcp/test_long_sessions.py',
+        'tests/tcp/test_queue.py', 'tests/tcp/test_relay_model.py')
 
 
 def pytest_configure(config):
