@@ -2,12 +2,13 @@
 from __future__ import absolute_import, division, print_function
 
 import re
+import time
 
 import pytest
 
 from ..support.processes import Process
 from ..support.program import Sidelb
-from ..support.redis import redis, redis_benchmark, redis_servers
+from ..support.redis import redis, redis_benchmark, redis_sentinel, redis_servers
 from ..support.requirements import need_program
 from ..support.waiting import wait_until
 
@@ -73,6 +74,35 @@ def test_a_subscription_lives_through_other_traffic(servers):
             subscriber.wait_for_output('hello')
         wait_until('the server still has the subscriber',
                    lambda: redis(server.address, 'publish', 'news', 'bye') == '0')
+
+
+# Some 5 s: Sentinel has its own pace.
+@pytest.mark.once
+def test_a_fail_over_by_sentinel_is_a_wait_for_clients(tmpdir):
+    """The primary dies; who writes waits until another is it. The dead one comes back as a primary, and is none for us."""
+    with redis_servers(['127.0.0.2', '127.0.0.3']) as (one, other):
+        assert redis(other.address, 'config', 'set', 'replica-announce-ip', other.address[0]) == 'OK'
+        assert redis(other.address, 'replicaof', one.address[0], str(one.address[1])) == 'OK'
+        wait_until('the replica does not connect', lambda: 'master_link_status:up' in redis(
+            other.address, 'info', 'replication'), 20)
+        with redis_sentinel(one, str(tmpdir)) as sentinel, \
+                Sidelb('check=redis/primary', 'check_interval=300ms', 'on_down=close', one, other) as balancer:
+            assert redis(balancer.address, 'set', 'number', '1') == 'OK'
+            wait_until('Sentinel does not know the replica', lambda: other.address[0] in redis(
+                sentinel, 'sentinel', 'replicas', 'main'), 15)
+            one.stop()
+            began = time.time()
+            assert redis(balancer.address, 'set', 'number', '2') == 'OK'
+            print('a write took %.2f s' % (time.time() - began))
+            assert redis(other.address, 'get', 'number') == '2'
+            one.start()                                    # as a primary, until Sentinel makes it a replica
+            balancer.wait_for_status('the former primary is no standby', lambda status: sorted(
+                member['state'] for member in status['members']) == ['standby', 'up'])
+            for _ in range(10):
+                assert redis(balancer.address, 'incr', 'number').isdigit()
+            number = redis(balancer.address, 'get', 'number')
+            assert number == redis(other.address, 'get', 'number') == '12'
+            assert balancer.status()['connections']['refused'] == {}
 
 
 def assert_no_error(finished, tests):

@@ -2,11 +2,21 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import os
 import re
 
 from .places import Reservation
 from .processes import Process, run
 from .requirements import need_program
+
+SENTINEL = '''
+bind 127.0.0.1
+port %d
+dir %s
+sentinel monitor main %s %d 1
+sentinel down-after-milliseconds main 500
+sentinel failover-timeout main 3000
+'''
 
 
 class RedisServer(object):
@@ -51,6 +61,19 @@ def redis_servers(ips, port=0):
         finally:
             for server in servers:
                 server.stop()
+
+
+@contextlib.contextmanager
+def redis_sentinel(primary, directory):
+    """A Sentinel that alone decides, after half a second, that `primary` is dead. Runs inside the `with`."""
+    program = need_program('redis-sentinel', 'redis-sentinel')
+    with Reservation(['127.0.0.1']) as place:
+        path = os.path.join(directory, 'sentinel.conf')       # Sentinel writes into it
+        with open(path, 'w') as stream:
+            stream.write(SENTINEL % (place.port, directory, primary.address[0], primary.address[1]))
+        with Process([program, path]) as process:
+            process.wait_for_output('[+]monitor master', timeout=20)
+            yield place.addresses[0]
 
 
 def redis(address, *command):
