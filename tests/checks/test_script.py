@@ -1,6 +1,9 @@
 """check=want:TEXT,ask:TEXT,...: a conversation goes as written."""
 from __future__ import absolute_import, division, print_function
 
+import io
+import os
+import re
 import socket
 
 import gevent
@@ -165,3 +168,34 @@ def passes(check, address, **options):
         return probe(Address(address[0], address[1], 0.0), Deadline(1.0)).state == 'up'
     except ProbeFailed:
         return False
+
+
+def recipe(port):
+    """The script that docs/checks.md has for the service of that port."""
+    path = os.path.join(os.path.dirname(__file__), '..', '..', 'docs', 'checks.md')
+    with io.open(path, encoding='utf-8') as stream:
+        return str(re.search(r"127[.]0[.]0[.]1:%d .* 'check=(.*)'$" % port, stream.read(), re.MULTILINE).group(1))
+
+
+@pytest.mark.parametrize('port, conversation', [
+    (25, [b'220 mail.example.com ESMTP', b'HELO sidelb', b'250 mail.example.com', b'QUIT', b'221 bye']),
+    (143, [b'* OK [CAPABILITY IMAP4rev1] ready', b'a LOGOUT', b'* BYE Logging out']),
+    (11211, [None, b'version', b'VERSION 1.6.18', b'quit'])])
+def test_the_recipes_of_the_guide_pass_and_say_goodbye(port, conversation):
+    heard = []
+
+    def serve(session):
+        for answer, question in zip(conversation[::2], conversation[1::2] + [None]):
+            if answer:
+                session.send(answer + b'\r\n')
+            if question:
+                heard.append(session.recv())
+        swallow(session)
+    with Server('x', behaviour=serve) as server:
+        assert run(recipe(port), server.address) == PASSED
+        wait_until('no goodbye', lambda: heard == [each + b'\r\n' for each in conversation[1::2]])
+
+
+def test_a_recipe_fails_where_the_server_is_full():
+    with Server('x', behaviour=lambda session: session.send(b'421 too many connections\r\n')) as server:
+        assert failure(recipe(25), server.address) == 'wanted 220, got 421 too many connections'
