@@ -1,4 +1,4 @@
-"""A whole service in this process: clients that come before the first answers of DNS."""
+"""A whole service in this process: clients before the first answers of DNS, and what is said at the start."""
 from __future__ import absolute_import, division, print_function
 
 import contextlib
@@ -126,3 +126,9 @@ def test_first_datagrams_wait_for_the_first_answer_of_a_better_tier(dns, udp_ech
             gate.set()
             assert client.recv(100) == b'near early'
     assert far.received == []
+
+
+@pytest.mark.parametrize('mode, told', [('source', True), ('round-robin', False)])
+def test_mode_source_on_loopback_is_warned_of(dns, echo, mode, told):
+    with serving(dns, echo('near'), None, mode=mode) as service:
+        assert bool(service.log.events('source_is_one_client')) == told
