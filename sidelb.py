@@ -34,6 +34,12 @@ Usage:
   sidelb drain <server> [--wait] [--timeout=TIME] [--close] [--force] [--service=NAME]
                [--socket=PATH]...
   sidelb enable <server> [--service=NAME] [--socket=PATH]...
+  sidelb weight <server> <weight> [--force] [--service=NAME] [--socket=PATH]...
+  sidelb sessions [<server>] [--json] [--service=NAME] [--socket=PATH]...
+  sidelb close <server> [--service=NAME] [--socket=PATH]...
+  sidelb rebalance [--per-second=N] [--silent=TIME] [--wait] [--timeout=TIME] [--service=NAME]
+                   [--socket=PATH]...
+  sidelb events [--follow] [--json] [--service=NAME] [--socket=PATH]...
   sidelb demo [--keep]
   sidelb --health-check-uds [--socket=PATH]
   sidelb [--check-config] [--config=FILE] [<setting>...]
@@ -44,15 +50,18 @@ Options:
   --config=FILE       Serve the services that an INI file describes; SIGHUP reads it again.
   --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
   --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
-  --json              Print the status as one JSON object a line.
+  --json              Print JSON, one object a line.
   --history           With --json: the last 15 minutes of each server, too.
   --watch             Show the status on the terminal and keep it up to date; q ends it.
   --strict            Let the doctor's exit code be 1 for a note as well.
   --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
-  --wait              Drain: return when the sessions have ended, or with exit code 1 in time.
+  --wait              Return when the sessions have ended, or all is even; in time, or exit code 1.
   --timeout=TIME      How long --wait waits [default: 30s].
   --close             Drain: cut the sessions that are left, after the wait if there is one.
-  --force             Drain the last server that is up.
+  --force             Drain the last server that is up, or give it the weight 0.
+  --per-second=N      Rebalance: sessions of each server to close a second [default: 1].
+  --silent=TIME       Rebalance: close those alone that are silent for so long [default: 10s].
+  --follow            Events: go on with those that come.
   --service=NAME      Only that service, where the file describes several.
   --keep              Let the demo run on and print where to connect.
   -h, --help          Print this and all settings.
@@ -75,8 +84,9 @@ listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the
 Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
 """
 
-COMMANDS = ('status', 'reload', 'doctor', 'drain', 'enable', 'demo', '--health-check-uds')
-HANDS = ('drain', 'enable')       # what is done to a running instance
+#: What is done to a running instance.
+HANDS = ('drain', 'enable', 'weight', 'sessions', 'close', 'rebalance', 'events')
+COMMANDS = ('status', 'reload', 'doctor', 'demo', '--health-check-uds') + HANDS
 INTERRUPTED = 130           # what a shell reports for SIGINT...
 PIPE_CLOSED = 141           # ...and for SIGPIPE
 
@@ -166,16 +176,38 @@ def reload_all(paths):
 
 def act(name, chosen):
     """Have the running instances do something."""
-    from sidelb_lib.config.values import duration
     from sidelb_lib.observe import command_client
-    options = {'server': chosen['<server>'], 'service': chosen['--service']}
+    options = {'service': chosen['--service']}
+    if name == 'events':
+        options['follow'] = chosen['--follow']
+        return command_client.events(sockets_of(chosen), options, sys.stdout, chosen['--json'])
+    if name != 'rebalance' and chosen['<server>'] is not None:
+        options['server'] = chosen['<server>']
+    if name in ('drain', 'rebalance'):
+        options.update(wait=chosen['--wait'], seconds=seconds_of(chosen, '--timeout'))
     if name == 'drain':
-        try:
-            seconds = duration(0, 24 * 3600)(chosen['--timeout'])
-        except ValueError as error:
-            raise UsageError('--timeout=%s: %s' % (printable(chosen['--timeout']), error))
-        options.update(wait=chosen['--wait'], seconds=seconds, close=chosen['--close'], force=chosen['--force'])
-    return command_client.command(chosen['--socket'] or status_sockets(only_own=True), name, options, sys.stdout)
+        options.update(close=chosen['--close'], force=chosen['--force'])
+    elif name == 'weight':
+        options.update(weight=chosen['<weight>'], force=chosen['--force'])
+    elif name == 'rebalance':
+        number = chosen['--per-second']
+        if not (number.isdigit() and 1 <= int(number) <= 1000):
+            raise UsageError('--per-second=%s: write a whole number, 1 to 1000' % printable(number))
+        options.update(per_second=int(number), silent=seconds_of(chosen, '--silent'))
+    return command_client.command(sockets_of(chosen), name, options, sys.stdout, name == 'sessions' and chosen['--json'])
+
+
+def sockets_of(chosen):
+    return chosen['--socket'] or status_sockets(only_own=True)
+
+
+def seconds_of(chosen, option):
+    """The time that an option gives. Raises UsageError."""
+    from sidelb_lib.config.values import duration
+    try:
+        return duration(0, 24 * 3600)(chosen[option])
+    except ValueError as error:
+        raise UsageError('%s=%s: %s' % (option, printable(chosen[option]), error))
 
 
 def examine(chosen):
@@ -275,7 +307,7 @@ def refuse_mistyped_command(arguments):
     """`sidelb statsu` is hardly meant as a listener."""
     from sidelb_lib.config.texts import nearest
     if len(arguments) == 1:
-        near = nearest(arguments[0], ['status', 'reload', 'demo', 'help', 'version'])
+        near = nearest(arguments[0], ['status', 'reload', 'demo', 'sessions', 'rebalance', 'events', 'help', 'version'])
         if near:
             raise UsageError('did you mean sidelb %s?' % (near if near in COMMANDS else '--' + near))
 

@@ -38,6 +38,10 @@ NO_HEADER = 'no_proxy_header_in_time'
 DENIALS = (NOT_ALLOWED, NOT_TRUSTED, BAD_HEADER, NO_HEADER)
 
 
+#: Why a session was ended by a person, or because its server had more than its share: in logs and metrics.
+ADMIN, REBALANCE = 'admin', 'rebalance'
+
+
 class NobodyReachable(SidelbError):
     """No server could be reached for a session. `kind` is one of the words above, the text is for people: without one
     the kind says it."""

@@ -28,6 +28,7 @@ from .policies.registry import policy_of
 from .pool.history import History
 from .pool.merging import Group
 from .pool.pool import Pool
+from .rebalancing import Rebalancing
 from .tcp import server as tcp
 from .tcp.splicing import RelayResources
 from .udp import server as udp
@@ -61,6 +62,7 @@ class Service(object):
         self.server = None
         self._socket_file = None
         self.sources = []
+        self.rebalancing = None          # the last one
         self.history = History(clock)
         self.changes = Changes(clock)
         self.timeline = Timeline()
@@ -173,6 +175,15 @@ class Service(object):
             self._prober.stop()
             self._start_prober()
         self._change_sources(keys)
+
+    def rebalance(self, per_second, silent):
+        """Begin to close silent sessions of servers that have more than their share. Returns the Rebalancing, or None while
+        one goes on."""
+        if self.rebalancing is not None and not self.rebalancing.ended:
+            return None
+        self.rebalancing = Rebalancing(self.pool, self.server, self.log, self._clock, self.settings, per_second, silent)
+        self._loop('rebalancing', self.rebalancing.run)
+        return self.rebalancing
 
     # --- parts ------------------------------------------------------------------------------------------------------
 

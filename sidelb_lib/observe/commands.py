@@ -1,6 +1,7 @@
 """What people do to a running process over its status socket: `drain {"server": "db1"}` and the like.
 
-Who may connect to the socket may command: its mode is 0600. Every act is an event in the log that says who did it.
+A command is answered by one JSON object; `events` by one, and an event a line after it. Who may connect to the socket may
+command: its mode is 0600. Every act is an event in the log that says who did it.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -8,10 +9,14 @@ import json
 
 import gevent
 
-from ..errors import SidelbError
+from .following import MAX_FOLLOWERS, Follower
+from .session_list import listed, sessions_of
+from ..errors import ADMIN, SidelbError, printable
 
 LOOK_SECONDS = 0.02              # between two looks at what is waited for
 MAX_WAIT_SECONDS = 24 * 3600.0
+MAX_WEIGHT = 256
+TEXT = type(u'')                # what json makes of a string on either Python
 
 
 class Refused(SidelbError):
@@ -33,7 +38,7 @@ class Commands(object):
 
     def answer(self, line, who):
         """The dict that answers a whole line, `name {options as JSON}`; None for what is no command. `who` is told in the
-        log. May wait, where the command says so."""
+        log. May wait, where the command says so. Where events follow the dict has the Follower as `events`."""
         name, _, text = line.partition(' ')
         command = COMMANDS.get(name)
         if command is None:
@@ -42,7 +47,7 @@ class Commands(object):
             options = json.loads(text or '{}')
             if not isinstance(options, dict):
                 raise ValueError('no object')
-        except ValueError:
+        except (ValueError, RuntimeError):           # RuntimeError: nested too deeply
             return {'ok': False, 'error': 'the options of %s are no JSON object' % name}
         try:
             return dict(command(self, options, who), ok=True)
@@ -54,24 +59,22 @@ class Commands(object):
     def drain(self, options, who):
         """No new sessions for a server; those that it has go on, or are cut after the wait (`close`)."""
         found = self._find(options)
-        for name, service, member in found:
-            if not options.get('force') and is_last(service, member):
-                raise Refused('%s is the last server that is up%s: --force drains it all the same' % (
-                    member.name, self._of(name)))
+        self._spare_the_last(found, options, 'drains it')
+        seconds = number_of(options, 'seconds', 30.0, 0, MAX_WAIT_SECONDS)
         for name, service, member in found:
             self._act('drain', who, name, service, member, member.state)
             service.pool.drain(member)
         if options.get('wait'):
-            self._wait_until_idle(found, options.get('seconds', 30.0))
+            self._wait(lambda: not any(member.active for _, _, member in found), seconds)
         if options.get('close'):
             for _, service, member in found:
                 for address in member.addresses:
-                    service.server.cut_sessions_of(address, 'admin')
-            self._wait_until_idle(found, 1.0)
+                    service.server.cut_sessions_of(address, ADMIN)
+            self._wait(lambda: not any(member.active for _, _, member in found), 1.0)
         left = sum(member.active for _, _, member in found)
         if options.get('wait') and left:
             raise Refused('%s still has %s after %g s; it goes on draining' % (
-                found[0][2].name, counted(left, 'session'), options.get('seconds', 30.0)))
+                found[0][2].name, counted(left, 'session'), seconds))
         return self._report(found)
 
     def enable(self, options, who):
@@ -81,6 +84,67 @@ class Commands(object):
             self._act('enable', who, name, service, member, member.state)
             service.pool.drain(member, False)
         return self._report(found)
+
+    def weight(self, options, who):
+        """Another weight for a server, until another one is written: a number, a part of the written one, or that again."""
+        found = self._find(options)
+        wanted = [weight_of(options.get('weight'), member.written_weight) for _, _, member in found]
+        if 0 in wanted:
+            self._spare_the_last(found, options, 'takes its weight away')
+        for (name, service, member), weight in zip(found, wanted):
+            self._act('weight', who, name, service, member, '%g' % member.full_weight)
+            service.pool.weigh(member, weight)
+        return {'servers': [dict(one, weight=round(member.full_weight, 3))
+                            for one, (_, _, member) in zip(self._report(found)['servers'], found)]}
+
+    def sessions(self, options, who):
+        """The oldest sessions, of all or of a server."""
+        found = self._sessions_of(options) if options.get('server') else sessions_of(self._chosen(options))
+        return {'sessions': listed(found, self._clock()), 'total': len(found), 'services': len(self._services)}
+
+    def close(self, options, who):
+        """End a session, named by its client's address, or all of a server."""
+        wanted = text_in(options, 'server')
+        found = [one for one in sessions_of(self._chosen(options)) if one[2].client_text == wanted]
+        names = sorted(set(name for name, _, _ in found))
+        if len(names) > 1:
+            raise Refused('%s has sessions of %s: say which with --service' % (wanted, ' and '.join(names)))
+        found = found or self._sessions_of(options, 'session or server')
+        self._log.info('admin', '{command} {member} by {who}, {count} sessions', command='close', member=wanted, who=who,
+                       count=len(found))
+        for _, service, session in found:
+            service.server.cut_one(session, ADMIN)
+        return {'closed': len(found)}
+
+    def rebalance(self, options, who):
+        """Close silent sessions of servers that have more than their share."""
+        per_second = int(number_of(options, 'per_second', 1, 1, 1000))
+        silent = number_of(options, 'silent', 10.0, 0, MAX_WAIT_SECONDS)
+        seconds = number_of(options, 'seconds', 30.0, 0, MAX_WAIT_SECONDS)
+        chosen = [(name, service) for name, service in self._chosen(options) if service.settings.mode != 'source']
+        if not chosen:
+            raise Refused('mode=source gives each client its own server: there is nothing to rebalance')
+        runs = []
+        for name, service in chosen:
+            run = service.rebalance(per_second, silent)
+            if run is None:
+                raise Refused('a rebalance%s is going on already: %d of %d sessions closed' % (
+                    self._of(name), service.rebalancing.closed, service.rebalancing.excess))
+            service.log.info('admin', '{command}{of} by {who}, {count} sessions above their share', command='rebalance',
+                             of=self._of(name), who=who, count=run.excess)
+            runs.append(run)
+        if options.get('wait') and not self._wait(lambda: all(run.ended for run in runs), seconds):
+            raise Refused('%d of %d sessions closed after %g s; it goes on' % (
+                sum(run.closed for run in runs), sum(run.excess for run in runs), seconds))
+        return {'services': [dict(self._service_field(name), excess=run.excess, closed=run.closed, ended=run.ended)
+                             for (name, _), run in zip(chosen, runs)]}
+
+    def events(self, options, who):
+        """The latest events, and with `follow` those to come."""
+        self._chosen(options)
+        if options.get('follow') and len(self._log.followers) >= MAX_FOLLOWERS:
+            raise Refused('%d others follow the events already: end one of them' % MAX_FOLLOWERS)
+        return {'events': Follower(self._log, options.get('service'), bool(options.get('follow')))}
 
     def reload(self, options, who):
         """Take the changed file of services over, all or nothing."""
@@ -92,30 +156,49 @@ class Commands(object):
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _find(self, options):
+    def _chosen(self, options):
+        """[(name, Service)] of the services that the options mean."""
+        only = options.get('service')
+        if only is not None and text_in(options, 'service') not in self._services:
+            raise Refused('there is no service %s: there is %s' % (text_in(options, 'service'), ', '.join(self._services)))
+        return [(name, service) for name, service in self._services.items() if only in (None, name)]
+
+    def _find(self, options, what='server', departing=False):
         """[(service's name, Service, Member)] of the server that the options name, in every service that has it."""
-        wanted, only = str(options.get('server', '')), options.get('service')
-        if only is not None and only not in self._services:
-            raise Refused('there is no service %s: there is %s' % (only, ', '.join(self._services)))
+        wanted = text_in(options, 'server')
         found, names = [], set()
-        for name, service in self._services.items():
-            if only in (None, name):
-                members = [member for member in service.pool.members if wanted in names_of(member)]
-                if len(members) > 1:
-                    raise Refused('%s may be %s: say which' % (wanted, ' or '.join(
-                        sorted(full_name(member) for member in members))))
-                found += [(name, service, member) for member in members]
-                names.update(one for member in service.pool.members for one in names_of(member))
+        for name, service in self._chosen(options):
+            known = service.pool.members + (service.pool.departing if departing else [])
+            members = [member for member in known if wanted in names_of(member)]
+            if len(members) > 1 and not departing:
+                raise Refused('%s may be %s: say which' % (wanted, ' or '.join(
+                    sorted(full_name(member) for member in members))))
+            found += [(name, service, member) for member in members]
+            names.update(one for member in known for one in names_of(member))
         if not found:
             import difflib
             near = difflib.get_close_matches(wanted, sorted(names), 3)
-            raise Refused('there is no server %s%s' % (wanted, ': did you mean %s?' % ' or '.join(near) if near else ''))
+            raise Refused('there is no %s %s%s' % (what, wanted, ': did you mean %s?' % ' or '.join(near) if near else ''))
         return found
 
-    def _wait_until_idle(self, found, seconds):
-        deadline = self._clock() + min(seconds, MAX_WAIT_SECONDS)
-        while any(member.active for _, _, member in found) and self._clock() < deadline:
+    def _sessions_of(self, options, what='server'):
+        """Those of the server that the options name, one that has left as well."""
+        found = self._find(options, what, departing=True)
+        services = dict((name, service) for name, service, _ in found)
+        return sessions_of(list(services.items()), set(member for _, _, member in found))
+
+    def _spare_the_last(self, found, options, what):
+        for name, service, member in found:
+            if not options.get('force') and is_last(service, member):
+                raise Refused('%s is the last server that is up%s: --force %s all the same' % (
+                    member.name, self._of(name), what))
+
+    def _wait(self, is_over, seconds):
+        """Returns whether it is over in time."""
+        deadline = self._clock() + seconds
+        while not is_over() and self._clock() < deadline:
             gevent.sleep(LOOK_SECONDS)
+        return is_over()
 
     def _report(self, found):
         return {'servers': [dict(self._service_field(name), server=member.name, state=member.state, active=member.active)
@@ -138,7 +221,39 @@ class Commands(object):
         return {'service': name} if len(self._services) > 1 else {}
 
 
-COMMANDS = {'drain': Commands.drain, 'enable': Commands.enable, 'reload': Commands.reload}
+COMMANDS = dict((command.__name__, command) for command in (
+    Commands.drain, Commands.enable, Commands.weight, Commands.sessions, Commands.close, Commands.rebalance,
+    Commands.events, Commands.reload))
+
+
+def text_in(options, key):
+    value = options.get(key, '')
+    if not isinstance(value, TEXT):
+        raise Refused('%s: %s is no text' % (key, printable(json.dumps(value))))
+    return printable(value)
+
+
+def number_of(options, key, default, least, most):
+    """The number in the options. Raises Refused unless it is one from `least` to `most`."""
+    value = options.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise Refused('%s: %s is no number from %g to %g' % (key, printable(json.dumps(value)), least, most))
+    return value
+
+
+def weight_of(wanted, written):
+    """The weight that `3`, `50%` or `default` ask for, None for the written one. Raises Refused."""
+    text = printable(wanted) if isinstance(wanted, TEXT) else ''
+    if text == 'default':
+        return None
+    digits = text[:-1] if text.endswith('%') else text
+    weight = int(digits) if digits.isdigit() and len(digits) < 9 else -1
+    if text.endswith('%'):
+        weight = weight * written / 100.0
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise Refused('weight %s: write a number from 0 to %d, a part of the written weight (%g) like 50%%, or default' % (
+            text or printable(json.dumps(wanted)), MAX_WEIGHT, written))
+    return weight
 
 
 def is_last(service, member):

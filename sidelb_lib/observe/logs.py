@@ -19,6 +19,8 @@ LEVELS = ('debug', 'info', 'warning', 'error')
 CHUNK_BYTES = 4096               # PIPE_BUF: a pipe that poll calls writable takes so much without blocking, pipe(7)
 MOST_LINES_WAITING = 10000       # behind a blocked reader; more are dropped and counted
 
+MAX_RECENT = 100                 # events that are kept for those who ask later
+
 FOLD_SECONDS = 60.0              # within such a window...
 FOLD_AFTER = 5                   # ...an equal message is written so often; more are counted, and summed up at its end
 MOST_FOLDED = 10000              # different messages that are remembered in a window
@@ -49,6 +51,8 @@ class EventLog(object):
         self._window_end = 0
         self._seen = {}                  # (event, lasting fields) -> [times seen in this window, level, last message]
         self._window_timer = None
+        self.recent = collections.deque(maxlen=MAX_RECENT)     # (seconds, level, event, message, fields) of `tell`
+        self.followers = []              # called with the same; they neither block nor fail
 
     def change(self, level, form):
         """Write another level, or in another form, from now on."""
@@ -57,7 +61,7 @@ class EventLog(object):
 
     def debug(self, event, template, **fields):
         if self._least == 0:             # never folded: who asks for each connection gets each connection
-            self._write(self._format(self._clock(), 'debug', event, filled(template, fields), fields))
+            self._tell(self._clock(), 'debug', event, filled(template, fields), fields)
 
     def info(self, event, template, **fields):
         self._emit('info', event, template, fields)
@@ -80,9 +84,15 @@ class EventLog(object):
         entry[0] += 1
         entry[2] = message
         if entry[0] <= FOLD_AFTER:
-            self._write(self._format(now, level, event, message, fields))
+            self._tell(now, level, event, message, fields)
         elif self._window_timer is None:
             self._window_timer = gevent.spawn_later(FOLD_SECONDS, self._next_window)
+
+    def _tell(self, *told):
+        self._write(self._format(*told))
+        self.recent.append(told)
+        for follower in self.followers:
+            follower(told)
 
     def _next_window(self):
         """Sum up what was folded in the window that ends, and begin the next."""
@@ -91,7 +101,7 @@ class EventLog(object):
             if count > FOLD_AFTER:
                 folded = dict(fields, repeated=count - FOLD_AFTER)
                 text = '%s (and %d more like it)' % (message, count - FOLD_AFTER)
-                self._write(self._format(now, level, event, text, folded))
+                self._tell(now, level, event, text, folded)
         self._seen = {}
         self._window_end = self._steady_clock() + FOLD_SECONDS
         timer, self._window_timer = self._window_timer, None

@@ -22,10 +22,9 @@ WATCH_SECONDS = 1.0
 def ask(path, request, seconds=ANSWER_SECONDS):
     """Send `request` (bytes) and return all that is answered (bytes), within `seconds` in all. Raises SidelbError."""
     deadline = monotonic() + seconds
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = connected(path, seconds)
     try:
         sock.settimeout(seconds)
-        sock.connect(path)
         sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
         parts, size = [], 0
@@ -40,10 +39,26 @@ def ask(path, request, seconds=ANSWER_SECONDS):
     except socket.timeout:
         raise SidelbError('%s: no answer within %g seconds' % (printable(path), seconds))
     except EnvironmentError as error:
-        reason = error.strerror or str(error)
-        raise SidelbError('%s: %s (is SideLB running, with this status_socket?)' % (printable(path), reason))
+        raise unreachable(path, error)
     finally:
         sock.close()
+
+
+def connected(path, seconds):
+    """A socket that is connected to `path` within `seconds`, which the caller closes. Raises SidelbError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(path)
+        return sock
+    except EnvironmentError as error:
+        sock.close()
+        raise unreachable(path, error)
+
+
+def unreachable(path, error):
+    reason = error.strerror or str(error)
+    return SidelbError('%s: %s (is SideLB running, with this status_socket?)' % (printable(path), reason))
 
 
 def health_check(path):
@@ -91,7 +106,7 @@ def print_status(paths, as_json, watch, stdout, environ, with_history=False):
             text = '\n'.join(_error_object(one) if isinstance(one, SidelbError) else render.to_json(one) for one in answers)
         else:
             text = '\n'.join(_tables(paths, answers, snapshots, stdout, environ))
-        _write(stdout, text + '\n')
+        write(stdout, text + '\n')
         if not watch:
             return 0 if len(snapshots) == len(paths) else 1
         time.sleep(WATCH_SECONDS)
@@ -168,7 +183,7 @@ def _width(stdout, environ):
     return window(stdout.fileno())[0]
 
 
-def _write(stdout, text):
+def write(stdout, text):
     """Text of any characters: what the locale does not have is a question mark."""
     if not isinstance(text, bytes):
         text = text.encode('utf-8' if is_utf8() else 'ascii', 'replace')

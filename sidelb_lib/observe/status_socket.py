@@ -2,8 +2,8 @@
 
 The protocol is the Rust program's, and one line more. A client that sends a byte, or just closes its write half, gets
 `HEALTHY` or `UNHEALTHY` and a line break; one that sends the line `status` gets the snapshot as one JSON object, with
-`status history` the last 15 minutes in it; one that sends the line of a command (see `commands`) its answer as one. The
-line `give way` is another instance's, see `status_place`. Then the server closes.
+`status history` the last 15 minutes in it; one that sends the line of a command (see `commands`) its answer as one, to
+`events` further lines. The line `give way` is another instance's, see `status_place`. Then the server closes.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -90,25 +90,33 @@ class StatusServer(object):
             client.settimeout(ANSWER_SECONDS)
             request = read_request(client, self._words)
             has_asked()
-            answer = self._answer_to(request, client)
-            client.settimeout(ANSWER_SECONDS)
-            client.sendall(answer.encode('utf-8'))
+            answer, events = self._answer_to(request, client)
+            try:
+                client.settimeout(ANSWER_SECONDS)
+                client.sendall(answer.encode('utf-8'))
+                if events is not None:
+                    events.send_to(client)
+            finally:
+                if events is not None:
+                    events.close()
         except EnvironmentError:         # a client that is gone or sleeps
             pass
 
     def _answer_to(self, request, client):
+        """(the text, the Follower of events that come after it or None)."""
         if request.startswith((STATUS_REQUEST, HISTORY_REQUEST)):
             snapshot = self._snapshot(request.startswith(HISTORY_REQUEST))
-            return render.to_json(snapshot, let_traffic_pass) + '\n'
+            return render.to_json(snapshot, let_traffic_pass) + '\n', None
         if request.startswith(GIVE_WAY) and self._gives_way():
             self.stop()
-            return 'GIVEN\n'
+            return 'GIVEN\n', None
         line, end, _ = request.partition(b'\n')
         if end:                          # only a whole line is a command
             answer = self._command(text_of(line), peer_text(client))
             if answer is not None:
-                return json.dumps(answer, sort_keys=True) + '\n'
-        return 'HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'
+                events = answer.pop('events', None)
+                return json.dumps(answer, sort_keys=True) + '\n', events
+        return ('HEALTHY\n' if self._healthy() else 'UNHEALTHY\n'), None
 
 
 def read_request(client, words):

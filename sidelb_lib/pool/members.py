@@ -136,8 +136,8 @@ class Member(object):
     one, `rest` those that are taken when nothing else is left. `turn` is the policy's.
     """
 
-    __slots__ = ('name', 'order', 'addresses', 'options', 'weight', 'tier', 'limit', 'active', 'departing', 'standing',
-                 'usable', 'spare', 'rest', 'turn', '_next')
+    __slots__ = ('name', 'order', 'addresses', 'options', 'wanted_weight', 'weight', 'tier', 'limit', 'active', 'departing',
+                 'standing', 'usable', 'spare', 'rest', 'turn', '_next')
 
     def __init__(self, name, addresses, order=None, options=None):
         self.name = name
@@ -148,6 +148,7 @@ class Member(object):
         self.standing = None
         self.usable = self.spare = self.rest = ()
         self.turn = None
+        self.wanted_weight = None     # by a person, who overrules what is written
         self._next = 0
         self.take_options(options)
 
@@ -160,7 +161,11 @@ class Member(object):
 
     @property
     def full_weight(self):
-        """As it is written, whatever is in force."""
+        """As a person wants it, or else as it is written, whatever is in force."""
+        return self.written_weight if self.wanted_weight is None else self.wanted_weight
+
+    @property
+    def written_weight(self):
         return 1 if self.options is None or self.options.weight is None else self.options.weight
 
     @property

@@ -28,6 +28,7 @@ class Membership(object):
         self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
         self._drained = frozenset()  # names and endpoints
+        self._weights = {}           # name -> (weight that a person wants, the written one that it replaces)
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
         self._expected = frozenset()    # tiers of which some source has not answered once
@@ -133,6 +134,7 @@ class Membership(object):
         elif member.options != group.options:
             self._dropped(member)
             member.take_options(group.options)
+            self._take_wanted_weight(member)
             self._review(member)
         for address in added:
             self._notify('added', address)
@@ -159,6 +161,7 @@ class Membership(object):
         if member.name in self._drained:
             for address in member.addresses:
                 address.is_drained = True
+        self._take_wanted_weight(member)
         turns = [former.turn for former in formers if former.turn is not None]
         member.turn = min(turns) if turns else None
         self._log_formed(member, [former.name for former in formers])
@@ -166,6 +169,15 @@ class Membership(object):
         self._formed(member, formers)
         for former in formers:
             self._shrink(former)
+
+    def _take_wanted_weight(self, member):
+        """A weight that was written since is newer than what a person had wanted."""
+        wanted, replaced = self._weights.get(member.name, (None, None))
+        if replaced is not None and replaced != member.written_weight:
+            del self._weights[member.name]
+            wanted = None
+        member.wanted_weight = wanted
+        member.weight = member.full_weight
 
     def _log_formed(self, member, formers):
         texts = ', '.join(map(str, member.addresses))

@@ -12,6 +12,7 @@ from .flapping import damped, note_turn
 from .members import DOWN, DRAINING, STANDBY, UNCHECKED, UP, Lease, Tried, Verdict
 from .membership import Membership
 from .roles import Roles
+from .shares import excesses
 from .slow_start import SlowStart
 
 
@@ -156,6 +157,35 @@ class Pool(Membership):
         for address in member.addresses:
             address.is_drained = is_drained
             self._settle(address)
+
+    @never_waits
+    def weigh(self, member, weight):
+        """A person wants another weight for a member, 0 to 256, or None: what is written. It is kept under the member's name
+        until another one is written."""
+        self._weights.pop(member.name, None)
+        if weight is not None:
+            self._weights[member.name] = weight, member.written_weight
+        member.wanted_weight = weight
+        if member.full_weight:                   # one of 0 is taken out first, as what it was
+            self._reweigh(member)
+        for address in member.addresses:
+            self._settle(address)
+        self._reweigh(member)
+
+    def _reweigh(self, member):
+        self._choosing.reweigh(member, member.full_weight)
+        self.tick()                              # where it is rising it goes on
+
+    def excesses(self, spills=False):
+        """{member: how many sessions it has above its share}. A worse tier that takes nothing now ought to have none, unless
+        tiers spill over: then each is looked at by itself. Sessions of those who take nothing at all stay where they are."""
+        taken = [member for member in self.members if member.standing == self._choosing.level and self.healthy]
+        if not spills:
+            return excesses(taken, lambda member: member.tier == self.tier)
+        found = {}
+        for tier in set(member.tier for member in taken):
+            found.update(excesses([member for member in taken if member.tier == tier], lambda member: True))
+        return found
 
     def hear(self, event, subject):
         """The policy's news: 'room', Member: it was full, and is not any more; 'tier', number: the first one that has

@@ -21,7 +21,7 @@ CLIENT_END, SERVER_END = 'client_end', 'server_end'            # who said EOF fi
 CLIENT_RESET, SERVER_RESET = 'client_reset', 'server_reset'
 IDLE, HALF_CLOSE = 'idle', 'half_close'                        # the time-outs
 MAX_AGE = 'max_session_age'
-DOWN, REMOVED, DEMOTED, DRAIN, ADMIN = 'down', 'removed', 'demoted', 'drain', 'admin'
+DOWN, REMOVED, DEMOTED, DRAIN = 'down', 'removed', 'demoted', 'drain'
 REFUSED, LEFT, FAILED = 'refused', 'left', 'failed'            # no server; the client left before; an unexpected error
 
 PATIENCE = 120.0                   # seconds without progress
@@ -49,6 +49,10 @@ class Silence(object):
         self._moved = 0
         self._half_closed = False
         self._owed = 0                 # bytes that a peer had not acknowledged yet
+
+    def seconds(self, relay, now):
+        """For how long, at least, nothing has moved."""
+        return max(0.0, now - self.since) if relay.moved == self._moved and not relay.held else 0.0
 
     def look(self, session, now, settings):
         """The reason to end the session for, or None."""

@@ -203,6 +203,13 @@ class TcpServer(PausesAccepting, StreamServer):
             if session.address is address:
                 get_hub().loop.run_callback(session.cut, reason)
 
+    def living(self):
+        """A list of the sessions."""
+        return list(self.sessions)
+
+    def cut_one(self, session, reason):
+        get_hub().loop.run_callback(session.cut, reason)
+
     def watch_silence(self):
         """Runs in a greenlet of its own: ends sessions that stayed silent for too long, and those that have delivered what
         they owed."""

@@ -16,6 +16,7 @@ from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
 from ..hub import never_waits
 from ..net.blame import HOST, SERVER, SHORTAGES
 from ..net.connect import ConnectError, PeerLeft, connect, has_left
+from ..net.endpoints import endpoint_text
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
 from .queue import Turn
@@ -238,6 +239,18 @@ class Session(object):
         if self.lease is not None:
             self.lease.end()
         self._server.session_ended(self, reason)
+
+    @property
+    def client_text(self):
+        return endpoint_text(*self.peer[:2])
+
+    def silent_seconds(self, now):
+        """For how long, at least, nothing has moved; 0 while it looks for a server."""
+        return 0.0 if self.silence is None or self.relay is None else self.silence.seconds(self.relay, now)
+
+    def carried(self):
+        """(bytes sent to the server, received from it)."""
+        return (0, 0) if self.relay is None else (self.relay.outbound.moved, self.relay.inbound.moved)
 
     # --- meanwhile --------------------------------------------------------------------------------------------------
 

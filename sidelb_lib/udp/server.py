@@ -142,6 +142,13 @@ class UdpServer(DatagramServer):
         self.table.wait_for_ends(deadline - self._clock())
         return self.cut_all('drain_timeout has passed')
 
+    def living(self):
+        """A list of the sessions."""
+        return list(self.sessions.values())
+
+    def cut_one(self, session, reason):
+        self.table.cut(session, reason)
+
     def cut_sessions_of(self, address, reason):
         """End every session of a server's address."""
         self.table.cut_sessions_of(address, reason)

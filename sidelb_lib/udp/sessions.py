@@ -22,8 +22,8 @@ class Session(object):
     """One client's flow: `client_socket` is the socket that its datagrams came to, `upstream` the one connected to
     `address`."""
 
-    __slots__ = ('key', 'client', 'client_socket', 'upstream', 'lease', 'address', 'last_used', 'ended', 'unanswered',
-                 'sent_again', 'datagrams_sent', 'datagrams_received', 'bytes_sent', 'bytes_received')
+    __slots__ = ('key', 'client', 'client_socket', 'upstream', 'lease', 'address', 'opened', 'last_used', 'ended',
+                 'unanswered', 'sent_again', 'datagrams_sent', 'datagrams_received', 'bytes_sent', 'bytes_received')
 
     def __init__(self, key, client, client_socket, now):
         self.key = key                  # its place in the table
@@ -32,7 +32,7 @@ class Session(object):
         self.upstream = None
         self.lease = None
         self.address = None
-        self.last_used = now
+        self.opened = self.last_used = now
         self.ended = False
         self.unanswered = None          # the last datagram sent, while nothing has come back
         self.sent_again = False
@@ -46,6 +46,17 @@ class Session(object):
         """Has its server gone down or left? Then it wants another one."""
         address = self.address
         return not address.up or address.member.departing
+
+    @property
+    def client_text(self):
+        return _text(self.client)
+
+    def silent_seconds(self, now):
+        return max(0.0, now - self.last_used)
+
+    def carried(self):
+        """(bytes sent to the server, received from it), since it is this one."""
+        return self.bytes_sent, self.bytes_received
 
     def send(self, data, now):
         """Send a client's datagram to the server, and account for it. Raises SocketError."""
@@ -172,6 +183,8 @@ class SessionTable(object):
 
     def cut(self, session, reason):
         """End a session that its client may still want."""
+        if session.ended:
+            return
         if self._logs_sessions:
             self._log.debug('session_cut', 'cut {client}: {reason}', client=_text(session.client), reason=reason)
         self.end(session)

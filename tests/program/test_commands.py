@@ -1,15 +1,19 @@
-"""Hands on a running process: sidelb drain, enable."""
+"""Hands on a running process: sidelb drain, enable, weight, sessions, close, rebalance, events."""
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import json
 import os
 import re
+import socket
 
 import pytest
 
 from ..support.clients import read_line
-from ..support.program import Sidelb, run_sidelb
+from ..support.processes import Process
+from ..support.program import COMMAND, Sidelb, run_sidelb
 from ..support.servers import servers_on
+from ..support.waiting import wait_until
 
 
 @pytest.fixture
@@ -109,3 +113,146 @@ def test_a_wrong_time_is_told():
 ])
 def test_only_a_whole_line_is_a_command(two, request_, answer):
     assert two[0].ask(request_) == answer
+
+
+# --- weight -------------------------------------------------------------------------------------------------------
+
+def test_a_weight_is_in_force_at_once_and_given_back(two):
+    balancer, (first, second) = two
+    finished = hand(balancer, 'weight', str(first), '3')
+    assert finished.stdout == '%s is up, weight 3, 0 sessions\n' % first and not finished.stderr, finished
+    assert sorted(balancer.who() for _ in range(8)) == ['A'] * 6 + ['B'] * 2
+    assert hand(balancer, 'weight', str(first), '50%').stdout == '%s is up, weight 0.5, 0 sessions\n' % first
+    assert [balancer.who() for _ in range(9)].count('A') in (2, 3, 4)
+    assert hand(balancer, 'weight', str(first), '0').stdout == '%s is draining, weight 0, 0 sessions\n' % first
+    assert set(balancer.who() for _ in range(4)) == {'B'}
+    assert hand(balancer, 'weight', str(second), '0').stderr == (
+        'sidelb: %s is the last server that is up: --force takes its weight away all the same\n' % second)
+    assert hand(balancer, 'weight', str(first), 'default').stdout == '%s is up, weight 1, 0 sessions\n' % first
+    assert sorted(balancer.who() for _ in range(4)) == ['A'] * 2 + ['B'] * 2
+    balancer.wait_for_log(r'weight %s by uid \d+, pid \d+, was 0\.5' % re.escape(str(first)))
+
+
+@pytest.mark.parametrize('weight', ['heavy', '257', '1.5', '%', '25700%', ''])
+def test_a_weight_that_is_none_is_told(two, weight):
+    finished = hand(two[0], 'weight', str(two[1][0]), weight)
+    assert finished.returncode == 1 and 'write a number from 0 to 256' in finished.stderr, finished
+
+
+# --- sessions, close ----------------------------------------------------------------------------------------------
+
+def name_of(client):
+    return '%s:%d' % client.getsockname()
+
+
+def test_sessions_are_listed_and_closed_one_by_one(two):
+    balancer, (first, second) = two
+    with contextlib.closing(balancer.connect()) as one, contextlib.closing(balancer.connect()) as other:
+        servers = dict((read_line(client), client) for client in (one, other))
+        listed = hand(balancer, 'sessions').stdout.splitlines()
+        assert listed[0].split() == ['CLIENT', 'SERVER', 'AGE', 'SILENT', 'SENT', 'RECEIVED'] and len(listed) == 3
+        assert [line.split()[:2] for line in listed[1:]] == [
+            [name_of(servers[name]), str(first if name == 'A' else second)]
+            for name in [read for client in (one, other) for read in servers if servers[read] is client]]
+        found = json.loads(hand(balancer, 'sessions', str(first), '--json').stdout)
+        assert [(row['session'], row['server']) for row in found['sessions']] == [(name_of(servers['A']), str(first))]
+        assert hand(balancer, 'close', name_of(servers['A'])).stdout == '1 session closed\n'
+        with pytest.raises(EnvironmentError):
+            servers['A'].recv(10)
+        again = hand(balancer, 'close', name_of(servers['A']))
+        assert again.returncode == 1 and 'there is no session or server %s' % name_of(servers['A']) in again.stderr
+        assert hand(balancer, 'close', str(second)).stdout == '1 session closed\n'
+        with pytest.raises(EnvironmentError):
+            servers['B'].recv(10)
+    assert balancer.status()['connections']['ended']['admin'] == 2
+    balancer.wait_for_log(r'close %s by uid \d+, pid \d+, 1 sessions' % re.escape(str(second)))
+
+
+# --- rebalance ----------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def twelve_on_one():
+    """A balancer that notices silence quickly, the address of a server with 12 sessions, and their clients."""
+    with servers_on(['127.0.0.2', '127.0.0.3'], ['A', 'B']) as (first, second):
+        with Sidelb(first, second, 'half_close_timeout=80ms') as balancer:
+            balancer.wait_until_up(first, second)
+            hand(balancer, 'drain', str(second))
+            clients = [balancer.connect() for _ in range(12)]
+            assert set(read_line(client) for client in clients) == {'A'}
+            hand(balancer, 'enable', str(second))
+            yield balancer, first, clients
+            for client in clients:
+                client.close()
+
+
+def test_rebalancing_closes_what_is_above_the_share_and_silent(twelve_on_one):
+    balancer, first, clients = twelve_on_one
+    finished = hand(balancer, 'rebalance', '--per-second=100', '--silent=0', '--wait')
+    assert finished.stdout == '6 of 6 sessions closed that servers have above their share\n', finished
+    balancer.wait_for_status('not six were left', lambda snapshot: snapshot['connections']['active'] == 6)
+    assert balancer.status()['connections']['ended'] == {'rebalance': 6}
+    for client in clients[:6]:                    # the oldest
+        with pytest.raises(EnvironmentError):
+            client.recv(10)
+    balancer.wait_for_log(r'rebalance by uid \d+, pid \d+, 6 sessions above their share')
+    balancer.wait_for_log('6 of 6 sessions were closed that servers had above their share')
+
+
+def test_rebalancing_spares_who_is_not_silent(twelve_on_one):
+    balancer, _, clients = twelve_on_one
+    finished = hand(balancer, 'rebalance', '--per-second=100', '--silent=1h', '--wait')
+    assert finished.stdout == '0 of 6 sessions closed that servers have above their share\n', finished
+    assert balancer.status()['connections']['active'] == 12
+
+
+def test_rebalancing_is_paced_and_not_begun_twice(twelve_on_one):
+    balancer = twelve_on_one[0]
+    waited = b'rebalance {"silent": 0, "wait": true, "seconds": 0}\n'
+    assert re.match(br'{"error": "[0-2] of 6 sessions closed after 0 s; it goes on", "ok": false}', balancer.ask(waited))
+    assert re.search(b'is going on already: [0-5] of 6 sessions closed', balancer.ask(waited))
+
+
+def test_what_is_even_stays(two):
+    assert hand(two[0], 'rebalance').stdout == 'no server has more than its share\n'
+
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+def test_the_latest_events_are_told(two):
+    balancer, (first, _) = two
+    hand(balancer, 'drain', str(first))
+    lines = hand(balancer, 'events').stdout.splitlines()
+    assert re.match(r'\S+Z info drain %s by uid \d+, pid \d+, was up$' % re.escape(str(first)), lines[-1]), lines
+    last = json.loads(hand(balancer, 'events', '--json').stdout.splitlines()[-1])
+    assert (last['event'], last['command'], last['member']) == ('admin', 'drain', str(first))
+
+
+def test_events_are_followed_until_sidelb_ends(two):
+    balancer, (first, _) = two
+    with Process(COMMAND + ['events', '--follow', '--socket=' + balancer.status_path]) as follower:
+        follower.wait_for_output('listening on')
+        hand(balancer, 'drain', str(first))
+        follower.wait_for_output('drain %s by' % re.escape(str(first)))
+        balancer.stop()
+        assert follower.wait(10.0) == 1 and 'SideLB has ended' in follower.stderr
+
+
+def test_only_eight_follow_and_who_leaves_makes_room(two):
+    balancer = two[0]
+    followers = [follower_of(balancer) for _ in range(8)]
+    assert [read_line(sock) for sock in followers] == ['{"ok": true}'] * 8
+    refused = follower_of(balancer)
+    assert '8 others follow the events already' in read_line(refused)
+    followers.pop(3).close()
+    wait_until('no place became free', lambda: followers.append(follower_of(balancer)) or
+               read_line(followers[-1]) == '{"ok": true}')
+    for sock in followers + [refused]:
+        sock.close()
+
+
+def follower_of(balancer):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(10.0)
+    sock.connect(balancer.status_path)
+    sock.sendall(b'events {"follow": true}\n')
+    return sock
