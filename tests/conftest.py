@@ -8,6 +8,7 @@ monkey.patch_all()
 import os               # noqa: E402 - the patching comes first
 import sys              # noqa: E402
 
+import gevent           # noqa: E402
 import pytest           # noqa: E402
 from gevent import get_hub      # noqa: E402
 
@@ -28,6 +29,8 @@ SLOW = ('tests/program/', 'tests/demo/', 'tests/doctor/', 'tests/support/', 'tes
 def pytest_configure(config):
     if hasattr(config, 'workerinput'):
         keep_hub_waiting()
+        if sys.version_info[0] == 2:
+            poll_for_tests(config)
     # Capturing is suspended at this moment: descriptor 2 is where the user sees it.
     config.sidelb_watchdog = Watchdog(TEST_SECONDS, os.dup(2))
     # Python 3.12 warns of each child that is started beside the watchdog's thread, which only ever sleeps.
@@ -39,6 +42,29 @@ def keep_hub_waiting():
     a timer runs gevent does not take that for a wait without an end."""
     timer = get_hub().loop.timer(0.05, 0.05)
     timer.start(lambda: None)
+
+
+def poll_for_tests(config):
+    """For the workers of `pytest -n` on Python 2.7: the real thread puts the next test into a queue that is older than the
+    patching, and gevent 22.10 loses what wakes the greenlet that waits there. No such greenlet, then: look, and take."""
+    for plugin in config.pluginmanager.get_plugins():
+        if type(plugin).__name__ == 'WorkerInteractor':
+            plugin.channel = PolledChannel(plugin.channel)
+
+
+class PolledChannel(object):
+    """An execnet channel whose `receive` takes nothing before there is something."""
+
+    def __init__(self, channel):
+        self._channel = channel
+
+    def receive(self):
+        while not self._channel._items.qsize():
+            gevent.sleep(0.01)
+        return self._channel.receive()
+
+    def __getattr__(self, name):
+        return getattr(self._channel, name)
 
 
 @pytest.hookimpl(tryfirst=True)
