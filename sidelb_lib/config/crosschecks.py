@@ -27,7 +27,7 @@ def mistakes_of(settings, wrong):
 
 
 def given_servers(given):
-    return any(key in given for key in ('ring_domain', 'backends', 'servers_file'))
+    return any(setting.key in given for setting in TABLE if setting.servers is not None)
 
 
 def missing(given, variable_listens):

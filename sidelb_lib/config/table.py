@@ -23,7 +23,8 @@ DAY = 24 * 3600
 NOTHING_SET = ('-', 'automatic', 'resolv.conf')
 
 
-class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process needs_restart')):
+class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process needs_restart '
+                                    'servers')):
     """One row.
 
     - `parse`: text -> value; raises ValueError with what is wrong and how to write it
@@ -33,6 +34,7 @@ class Setting(namedtuple('Setting', 'key parse default meaning group protocol is
     - `is_list`: the text is a list with commas, `parse` reads one item, the value is a tuple; may be given repeatedly
     - `of_process`: it belongs to the process and not to one of its services
     - `needs_restart`: a reload cannot change it
+    - `servers`: where it names servers, what it calls one, or where they come from; else None
     """
 
     __slots__ = ()
@@ -53,8 +55,10 @@ class Setting(namedtuple('Setting', 'key parse default meaning group protocol is
         return self.parse(self.default)
 
 
-def _row(key, parse, default, meaning, protocol=None, is_list=False, of_process=False, needs_restart=False):
-    return lambda group: Setting(key, parse, default, meaning, group, protocol, is_list, of_process, needs_restart)
+def _row(key, parse, default, meaning, protocol=None, is_list=False, of_process=False, needs_restart=False,
+         servers=None):
+    return lambda group: Setting(key, parse, default, meaning, group, protocol, is_list, of_process, needs_restart,
+                                 servers)
 
 
 def _table(*groups):
@@ -69,13 +73,13 @@ TABLE = _table(
         _row('ring_domain', parse_ring_domain, '-',
              'host:port, with commas; looked up again and again, every address a server; or an SRV name like '
              '_postgres._tcp.db.example.com, whose records name the servers, ports, tiers and weights. For options of each '
-             'see backends', is_list=True),
+             'see backends', is_list=True, servers='ring'),
         _row('backends', parse_backend, '-',
              'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
              'server by hand; unix:/path is a server on this host. '
              'Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
-             'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True),
+             'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True, servers=''),
         _row('mode', one_of(*policies.NAMES), 'round-robin', policies.MEANING),
         _row('proto', one_of('tcp', 'udp'), 'tcp', 'protocol: tcp or udp', needs_restart=True),
     )),
@@ -112,7 +116,8 @@ TABLE = _table(
     )),
     ('Discovery', (
         _row('servers_file', parse_servers_file, '-',
-             'path of a file that lists servers, one a line as in backends, read again when it changes'),
+             'path of a file that lists servers, one a line as in backends, read again when it changes',
+             servers='file'),
         _row('group', one_of_or_off('confirmed', 'ptr'), 'confirmed',
              'how addresses become servers: confirmed (by the PTR name, if it resolves back), ptr (by the PTR name '
              'alone) or off'),

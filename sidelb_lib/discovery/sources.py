@@ -1,6 +1,12 @@
 """The table of sources, and what they share. Imported after the listener accepts: this brings dnspython.
 
-A new source is a method of Sources, a file, and two rows: one here, one in the table of settings.
+A new source is a method of Sources, a file, and two rows: one here, one in the table of settings. It has
+
+- `source`: what the pool calls it, and `kind`: a word for the status, or 'static' for none
+- `settled`: whether it has been asked once, whatever came of it
+- `run()`: gives the pool its servers, again and again, in a greenlet of its own; `publish()` or `look_up()`: once
+- `refresh_now()`: a person wants it asked now. `need(endpoint)`: a server failed, or any is wanted; never waits
+- `close()`: the setting names it no more. `snapshot()`: a plain dict for the status, if it is not 'static'
 """
 from __future__ import absolute_import, division, print_function
 

@@ -65,7 +65,7 @@ class Examination(object):
     @property
     def domains(self):
         """The sources that are looked up by name."""
-        return [source for source in self.sources if source.kind not in ('static', 'file')]
+        return [source for source in self.sources if hasattr(source, 'look_up')]
 
     @property
     def groupers(self):

@@ -12,6 +12,7 @@ from gevent.event import Event
 from .. import __version__
 from ..compat import monotonic
 from ..config.given import of_service_links
+from ..config.table import TABLE
 from ..errors import SidelbError
 from ..net.endpoints import endpoint_text
 from ..observe.places import first_that_listens, socket_paths, status_paths
@@ -69,9 +70,12 @@ def print_report(doctor, heading, stdout, coloured):
 
 
 def title(settings):
-    sources = ['ring ' + str(ring) for ring in settings.ring_domains] + [str(backend) for backend in settings.backends]
-    if settings.servers_file:
-        sources.append('file %s' % settings.servers_file)
+    sources = []
+    for setting in TABLE:
+        if setting.servers is not None:
+            value = getattr(settings, setting.attribute)
+            named = value if setting.is_list else [value] if value else []
+            sources += [('%s %s' % (setting.servers, one)).lstrip() for one in named]
     if len(sources) > MAX_SOURCES:
         sources = sources[:MAX_SOURCES - 1] + ['%d more' % (len(sources) - MAX_SOURCES + 1)]
     return 'SideLB %s doctor: %s %s -> %s' % (

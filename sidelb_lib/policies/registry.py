@@ -20,7 +20,11 @@ from .source import Source
 from .start import number_in, start_of
 from .tiers import Tiers
 
-POLICIES = (RoundRobin, LeastConnections, Source)
+POLICIES = (
+    RoundRobin,
+    LeastConnections,
+    Source,
+)
 
 NAMES = tuple(policy.name for policy in POLICIES)
 MEANING = 'balancing policy: ' + '; '.join('%s (%s)' % (policy.name, policy.meaning) for policy in POLICIES)
