@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import socket
@@ -31,8 +32,9 @@ def servers():
 
 
 def reload(sidelb):
-    finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
-    assert (finished.returncode, finished.stdout, finished.stderr) == (0, 'reloaded\n', '')
+    """What the command `reload` asks for, without the start of a program."""
+    answer = json.loads(sidelb.ask(b'reload {}\n').decode('utf-8'))
+    assert answer['ok'] and not answer.get('mistakes'), answer
 
 
 def members(sidelb, name):
@@ -301,7 +303,8 @@ def test_a_listener_that_overlaps_its_former_address_needs_a_restart(write, serv
 def test_an_instance_without_a_file_looks_up_and_probes(servers):
     one, _ = servers
     with Sidelb(one) as sidelb:
-        reload(sidelb)
+        finished = run_sidelb('reload', '--socket=' + sidelb.status_path)
+        assert (finished.returncode, finished.stdout, finished.stderr) == (0, 'reloaded\n', '')
         sidelb.wait_for_log('looking up and probing now')
 
 
@@ -375,10 +378,10 @@ def test_reloads_leave_descriptors_and_memory_as_they_were(write, servers):     
             for number in range(count):
                 write(texts[number % 2] + '[sidelb]\ndrain_timeout = 0\n')
                 assert b'"ok": true' in sidelb.ask(b'reload {}\n')
-                if number % 50 == 49:
+                if number % 25 == 24:
                     wait_until('services are still draining', lambda: descriptors(sidelb) < 20)
-        reload_many(500)
+        reload_many(200)
         open_before, memory_before = descriptors(sidelb), memory(sidelb)
-        reload_many(500)
+        reload_many(200)
         wait_until('descriptors have leaked', lambda: descriptors(sidelb) <= open_before + 2)
         assert memory(sidelb) - memory_before < 5 << 20          # a service that is kept takes 40 KiB
