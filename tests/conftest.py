@@ -84,7 +84,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
     """A hung test is ended, with everybody's stack, instead of hanging the run."""
-    item.config.sidelb_watchdog.arm(item.nodeid)
+    patience = item.get_closest_marker('patience')
+    item.config.sidelb_watchdog.arm(item.nodeid, *(patience.args if patience else ()))
     yield
     item.config.sidelb_watchdog.disarm()
 

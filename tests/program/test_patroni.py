@@ -66,6 +66,7 @@ def writing(cluster):
 
 # These take some 15 s each: two servers are made, and Patroni waits its ttl for a leader that was killed.
 @pytest.mark.once
+@pytest.mark.patience(180)
 def test_a_switch_over_is_a_wait_for_clients(cluster):
     """A server that stops in good order still accepts, and refuses itself, until the next check finds it."""
     former = cluster.leader()
@@ -80,6 +81,7 @@ def test_a_switch_over_is_a_wait_for_clients(cluster):
 
 
 @pytest.mark.once
+@pytest.mark.patience(180)
 def test_a_leader_that_was_killed_takes_one_session_with_it_and_others_wait(cluster):
     wait_until('no replica', lambda: cluster.roles() == {'leader': 1, 'sync_standby': 1}, 30)
     with writing(cluster) as writer:

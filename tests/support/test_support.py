@@ -307,7 +307,7 @@ def test_a_hung_run_is_ended_with_the_stacks_of_all_greenlets():
             'from tests.support.watchdog import Watchdog\n'
             'def waits_for_ever():\n'
             '    gevent.event.Event().wait()\n'
-            'Watchdog(1, 2).arm("the test")\n'
+            'Watchdog(60, 2).arm("the test", 1)\n'
             'gevent.spawn(waits_for_ever).join(60)\n')
     finished = run([PYTHON, '-c', code], cwd=PROJECT)
     assert finished.returncode == 3

@@ -26,7 +26,7 @@ class Watchdog(object):
     """
 
     def __init__(self, seconds, descriptor):
-        self._seconds = seconds
+        self._seconds = self._allowed = seconds
         self._descriptor = descriptor
         self._deadline = None
         self._what = ''
@@ -34,10 +34,12 @@ class Watchdog(object):
         self._sleep = monkey.get_original('time', 'sleep')
         start_native_thread(self._watch)
 
-    def arm(self, what):
+    def arm(self, what, seconds=None):
+        """`seconds` instead of those for everything."""
         self._what = what
-        self._deadline = self._clock() + self._seconds
-        last_resort = self._seconds + GRACE_SECONDS
+        self._allowed = seconds or self._seconds
+        self._deadline = self._clock() + self._allowed
+        last_resort = self._allowed + GRACE_SECONDS
         if faulthandler:
             faulthandler.dump_traceback_later(last_resort, exit=True, file=self._descriptor)
         else:
@@ -60,7 +62,7 @@ class Watchdog(object):
     def _end(self):
         """Show all stacks and end the process. Children end with it, see `processes`."""
         try:
-            message = '\n%s has not ended after %d s; all stacks:\n' % (self._what, self._seconds)
+            message = '\n%s has not ended after %d s; all stacks:\n' % (self._what, self._allowed)
             os.write(self._descriptor, message.encode('utf-8'))
             with os.fdopen(os.dup(self._descriptor), 'w') as stream:
                 print_run_info(file=stream)
