@@ -112,6 +112,7 @@ class Process(object):
         self._stop = Event()
         self._stop_now = Event()
         self._status_place = StatusPlace(status_paths(self._settings, environ), self._new_status_server, log)
+        self._admin_state = None
         self._watchdog = None
         self._http_server = None
 
@@ -123,6 +124,8 @@ class Process(object):
             service.bind()
         http_listener = bind_http(self._settings)
         self._status_place.start()
+        if self._settings.admin_state:
+            self._restore()
         for service in self.services.values():
             service.start()
         self.state = 'running'
@@ -177,6 +180,7 @@ class Process(object):
     def stop(self):
         """End everything at once."""
         self.state = 'stopped'
+        self._keep_admin_state(again=True)
         self._status_place.stop()
         if self._watchdog:
             self._watchdog.kill(block=False)
@@ -220,7 +224,16 @@ class Process(object):
 
     def _command(self, line, who):
         """What a line on the status socket is answered, see `observe.commands`."""
-        return Commands(self.services, self.log, self._clock, self.reload).answer(line, who)
+        return Commands(self.services, self.log, self._clock, self.reload, self._keep_admin_state).answer(line, who)
+
+    def _restore(self):
+        from .admin_state import AdminState
+        self._admin_state = AdminState(self._settings.admin_state, self.log)
+        self._admin_state.restore(self.services)
+
+    def _keep_admin_state(self, again=False):
+        if self._admin_state:
+            self._admin_state.keep(self.services, again)
 
     def _notify(self, state):
         notify(state, self._environ)

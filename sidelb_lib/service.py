@@ -113,6 +113,16 @@ class Service(object):
         self._start_ticking()
         self._loop('first verdict', self._log_first_verdict)
 
+    def set_by_people(self):
+        """({name of a drained server: who}, {name: (weight, the written one)}), for `restore` after a restart."""
+        drained, weights = self.pool.set_by_people()
+        return dict((name, self.drained_by.get(name, '')) for name in drained), weights
+
+    def restore(self, drained, weights):
+        """Before `start`."""
+        self.drained_by.update((name, who) for name, who in drained.items() if who)
+        self.pool.take_up(drained, weights)
+
     def drain(self, hurry):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
         self.state = 'draining'

@@ -31,8 +31,9 @@ ROOMS = {
     'service': 'net policies pool checks resolver discovery config tcp udp observe rebalancing',
     'reloading': 'config',
     'rebalancing': '',
+    'admin_state': '',
     'doctor': 'net config pool policies checks resolver discovery observe',
-    'process': 'net checks config observe service reloading',
+    'process': 'net checks config observe service reloading admin_state',
     'demo': 'net config observe service',
 }
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')

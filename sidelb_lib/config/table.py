@@ -14,7 +14,7 @@ from .servers_file import parse_servers_file
 from .values import (
     duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance,
     parse_mode, parse_path, parse_resolver, parse_secret, parse_service_listener, parse_socket_path,
-    parse_source, parse_spill, parse_statuses, parse_switch, parse_word)
+    parse_source, parse_spill, parse_state_path, parse_statuses, parse_switch, parse_word)
 
 PREFIX = 'SIDELB_'
 DAY = 24 * 3600
@@ -199,6 +199,9 @@ TABLE = _table(
     ('Operation', (
         _row('status_socket', parse_socket_path, '/run/sidelb.sock', 'path of the status socket, or off',
              of_process=True, needs_restart=True),
+        _row('admin_state', parse_state_path, '-',
+             'path of a file that keeps what sidelb drain and sidelb weight have set, so that a restart within an hour '
+             'does not undo it', of_process=True, needs_restart=True),
         _row('http', parse_http, 'off', 'ip:port for health, metrics and a status page, or off', of_process=True,
              needs_restart=True),
         _row('http_hosts', parse_host_name, '-',

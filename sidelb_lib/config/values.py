@@ -165,6 +165,13 @@ def parse_socket_path(text):
     return text
 
 
+def parse_state_path(text):
+    """The whole path of a file that may have yet to be made."""
+    if not text.startswith('/') or text.endswith('/') or '\0' in text or len(text) > 4000:
+        raise ValueError('write the whole path of a file, from / on')
+    return text
+
+
 def value_text(value):
     """A parsed value (not a list) as a user would write it, in printable ASCII."""
     if value is None:

@@ -28,13 +28,15 @@ class Refused(SidelbError):
 
 
 class Commands(object):
-    """Carries commands out on `services`, a dict name -> Service. `reload()` returns the mistakes that are in its way."""
+    """Carries commands out on `services`, a dict name -> Service. `reload()` returns the mistakes that are in its way,
+    `keep()` keeps what was set for the next start."""
 
-    def __init__(self, services, log, clock, reload):
+    def __init__(self, services, log, clock, reload, keep):
         self._services = services
         self._log = log
         self._clock = clock
         self._reload = reload
+        self._keep = keep
 
     def answer(self, line, who):
         """The dict that answers a whole line, `name {options as JSON}`; None for what is no command. `who` is told in the
@@ -64,6 +66,7 @@ class Commands(object):
         for name, service, member in found:
             self._act('drain', who, name, service, member, member.state)
             service.pool.drain(member)
+        self._keep()
         if options.get('wait'):
             self._wait(lambda: not any(member.active for _, _, member in found), seconds)
         if options.get('close'):
@@ -83,6 +86,7 @@ class Commands(object):
         for name, service, member in found:
             self._act('enable', who, name, service, member, member.state)
             service.pool.drain(member, False)
+        self._keep()
         return self._report(found)
 
     def weight(self, options, who):
@@ -94,6 +98,7 @@ class Commands(object):
         for (name, service, member), weight in zip(found, wanted):
             self._act('weight', who, name, service, member, '%g' % member.full_weight)
             service.pool.weigh(member, weight)
+        self._keep()
         return {'servers': [dict(one, weight=round(member.full_weight, 3))
                             for one, (_, _, member) in zip(self._report(found)['servers'], found)]}
 

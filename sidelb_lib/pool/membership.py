@@ -65,6 +65,15 @@ class Membership(object):
         if waited and not self.awaits_answers:
             self._notify('filled', self)
 
+    def set_by_people(self):
+        """(names of drained members, {name: (weight that is wanted, the written one that it replaces)})."""
+        return [name for name in self._drained if not isinstance(name, tuple)], dict(self._weights)
+
+    def take_up(self, drained, weights):
+        """What `set_by_people` has told before a restart; before there are members."""
+        self._drained = frozenset(drained)
+        self._weights = dict(weights)
+
     @never_waits
     def want(self):
         """A client is about to wait for an answer of DNS: sources that have nobody to offer look up at once."""

@@ -256,3 +256,20 @@ def follower_of(balancer):
     sock.connect(balancer.status_path)
     sock.sendall(b'events {"follow": true}\n')
     return sock
+
+
+def test_what_was_set_outlives_a_restart_where_a_file_keeps_it(tmpdir):
+    setting = 'admin_state=%s' % tmpdir.join('state')
+    with servers_on(['127.0.0.2', '127.0.0.3', '127.0.0.4'], ['A', 'B', 'C']) as servers:
+        first, second = str(servers[0]), str(servers[1])
+        with Sidelb(setting, *servers) as balancer:
+            hand(balancer, 'drain', first)
+            hand(balancer, 'weight', second, '3')
+        with Sidelb(setting, *servers) as balancer:
+            balancer.wait_until_up(*servers[1:])
+            assert [balancer.who() for _ in range(8)].count('B') == 6
+            shown = balancer.members()[first]
+            assert (shown['state'], shown['by']) == ('draining', 'uid %d' % os.getuid())
+            hand(balancer, 'enable', first)
+        with Sidelb(setting, *servers) as balancer:
+            balancer.wait_until_up(*servers)
