@@ -19,6 +19,7 @@ class ConnectError(SidelbError):
     def __init__(self, code, call='connect', protocol='tcp'):
         SidelbError.__init__(self, os.strerror(code))
         self.code = code
+        self.call = call
         self.local = blame(code, call, protocol) != SERVER
 
 

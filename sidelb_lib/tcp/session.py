@@ -124,7 +124,7 @@ class Session(object):
                     self._pause(SHORTAGE_PAUSE)
                     continue
                 lease.failed(str(error), HOST if error.local else SERVER)
-                if error.code == errno.EADDRNOTAVAIL:
+                if error.code == errno.EADDRNOTAVAIL and error.call == 'connect':      # no port: there may be one again
                     lease.tried.short += (lease.address,)
                 if error.code in SHORTAGES:
                     raise NobodyReachable(HOST_IS_SHORT, 'this host is short of resources: %s' % error)

@@ -276,6 +276,8 @@ def test_what_is_counted_of_tcp():
                 assert read.get('sidelb_connections_active') == 2
                 assert read.values('sidelb_member_active_connections', 'member') == {str(one): 1, str(two): 1}
             sidelb.wait_for_status('sessions go on', lambda status: status['connections']['active'] == 0)
+            sidelb.wait_for_status('B was not probed: its first failed probe would take it out at once', lambda status: (
+                status['members'][1]['addresses'][0]['probe_seconds']))
             two.die()
             assert [sidelb.who() for _ in range(4)] == ['A'] * 4
             sidelb.wait_for_status('no probe of B failed, or none of A worked', lambda status: (
