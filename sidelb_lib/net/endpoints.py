@@ -9,7 +9,7 @@ import re
 import socket
 from collections import namedtuple
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 UNIX = 'unix:'
 MAX_SOCKET_PATH = 107              # bytes, unix(7)
 
@@ -144,8 +144,8 @@ def _say_brackets(text):
 def _parse_port(text, least):
     if not re.match('[0-9]+\\Z', text):
         raise ValueError('the port is no number')
-    if len(text) > 5 or not least <= int(text) <= _MOST_PORT:
-        raise ValueError('the port is out of range: %d to %d' % (least, _MOST_PORT))
+    if len(text) > 5 or not least <= int(text) <= _MAX_PORT:
+        raise ValueError('the port is out of range: %d to %d' % (least, _MAX_PORT))
     return int(text)
 
 

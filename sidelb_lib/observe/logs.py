@@ -17,13 +17,13 @@ from ..compat import WRITE, monotonic, poll
 LEVELS = ('debug', 'info', 'warning', 'error')
 
 CHUNK_BYTES = 4096               # PIPE_BUF: a pipe that poll calls writable takes so much without blocking, pipe(7)
-MOST_LINES_WAITING = 10000       # behind a blocked reader; more are dropped and counted
+MAX_LINES_WAITING = 10000        # behind a blocked reader; more are dropped and counted
 
 MAX_RECENT = 100                 # events that are kept for those who ask later
 
 FOLD_SECONDS = 60.0              # within such a window...
 FOLD_AFTER = 5                   # ...an equal message is written so often; more are counted, and summed up at its end
-MOST_FOLDED = 10000              # different messages that are remembered in a window
+MAX_FOLDED = 10000               # different messages that are remembered in a window
 
 #: A full disk is no end: lines are dropped until there is room again.
 FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG])
@@ -76,7 +76,7 @@ class EventLog(object):
         if LEVELS.index(level) < self._least:
             return
         now = self._clock()
-        if self._steady_clock() >= self._window_end or len(self._seen) >= MOST_FOLDED:
+        if self._steady_clock() >= self._window_end or len(self._seen) >= MAX_FOLDED:
             self._next_window()
         message = filled(template, fields)
         key = event, tuple(sorted((name, str(value)) for name, value in fields.items() if name not in VOLATILE_FIELDS))
@@ -181,7 +181,7 @@ class LineWriter(object):
     def __call__(self, line):
         if self._broken:
             return
-        if len(self._waiting) >= MOST_LINES_WAITING:
+        if len(self._waiting) >= MAX_LINES_WAITING:
             self._dropped += 1
             return
         data = (line + '\n').encode('utf-8', 'replace') if not isinstance(line, bytes) else line + b'\n'

@@ -3,16 +3,16 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-MOST_EVENTS = 50
+MAX_EVENTS = 50
 
 
 class History(object):
-    """Remembers the last MOST_EVENTS changes of a pool. `observe` is one of its observers (see `members.Pool`), `clock`
+    """Remembers the last MAX_EVENTS changes of a pool. `observe` is one of its observers (see `members.Pool`), `clock`
     its clock."""
 
     def __init__(self, clock):
         self._clock = clock
-        self._events = collections.deque(maxlen=MOST_EVENTS)
+        self._events = collections.deque(maxlen=MAX_EVENTS)
 
     def observe(self, event, subject):
         if event in ('up', 'down', 'added', 'removed'):

@@ -154,7 +154,7 @@ def test_a_line_longer_than_the_pipe_takes_at_once_arrives_whole(pipe):
 
 
 def test_too_many_waiting_lines_are_dropped_and_counted(pipe, monkeypatch):
-    monkeypatch.setattr('sidelb_lib.observe.logs.MOST_LINES_WAITING', 10)
+    monkeypatch.setattr('sidelb_lib.observe.logs.MAX_LINES_WAITING', 10)
     lost = []
     write = LineWriter(pipe[1], lost.append)
     for number in range(2000):
@@ -209,7 +209,7 @@ def test_a_full_disk_drops_lines_and_writing_goes_on_when_there_is_room(pipe, mo
 
 
 def test_lost_lines_are_an_event_of_the_log_itself(pipe, monkeypatch):
-    monkeypatch.setattr('sidelb_lib.observe.logs.MOST_LINES_WAITING', 10)
+    monkeypatch.setattr('sidelb_lib.observe.logs.MAX_LINES_WAITING', 10)
     write = LineWriter(pipe[1])
     log = EventLog(write, form='json')
     write.on_loss = lambda count: log.warning('log_lines_dropped', '{count} were dropped', count=count)

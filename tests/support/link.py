@@ -15,7 +15,7 @@ from .requirements import need, need_namespaces
 TUN = '/dev/net/tun'
 TUNSETIFF = 0x400454ca             # <linux/if_tun.h>
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
-MOST_BYTES = 65536
+MAX_BYTES = 65536
 
 
 class SlowLink(object):
@@ -55,7 +55,7 @@ class SlowLink(object):
         self._ends = []
 
     def _carry(self, end, other_end):
-        packet = os.read(end, MOST_BYTES)
+        packet = os.read(end, MAX_BYTES)
         gevent.spawn_later(self._delay, self._deliver, other_end, packet)
 
     def _deliver(self, end, packet):
