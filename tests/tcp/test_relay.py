@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import errno
+import fcntl
 import hashlib
 import os
 import socket
@@ -14,7 +15,7 @@ from gevent.event import Event
 from sidelb_lib.compat import bare_socket, find_splice
 from sidelb_lib.net.resets import abort, unacknowledged
 from sidelb_lib.tcp.relay import Relay
-from sidelb_lib.tcp.splicing import RelayResources
+from sidelb_lib.tcp.splicing import F_SETPIPE_SZ, RelayResources
 
 from ..support.waiting import wait_until
 
@@ -236,6 +237,27 @@ def test_a_spliced_direction_goes_back_to_the_buffer_when_it_calms_down():
         assert resources.pipes_left == 64
     finally:
         setup.close()
+
+
+def test_a_pipe_that_stays_small_is_left(monkeypatch):
+    """Past pipe-user-pages-soft, pipe(7), one has 4 or 8 KiB and can't grow: by it splice is slower than the buffer."""
+    real, sizes = fcntl.fcntl, []
+
+    def of_a_poor_user(descriptor, command, *arguments):
+        if command == F_SETPIPE_SZ:
+            sizes.append(real(descriptor, F_SETPIPE_SZ, 8192))
+            raise OSError(errno.EPERM, 'not permitted')
+        return real(descriptor, command, *arguments)
+
+    resources = RelayResources(find_splice(), max_pipes=1)
+    before = os.listdir('/proc/self/fd')
+    monkeypatch.setattr('fcntl.fcntl', of_a_poor_user)
+    assert resources.take_pipe() is None and sizes == [8192]
+    monkeypatch.undo()
+    assert os.listdir('/proc/self/fd') == before
+    pipe = resources.take_pipe()
+    assert pipe.size > 8192
+    resources.give_back(pipe)
 
 
 def test_without_a_pipe_to_be_had_the_buffer_serves():
