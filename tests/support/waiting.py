@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import time
 
 
-def wait_until(what_failed, predicate, timeout=5.0):
+def wait_until(what_failed, predicate, timeout=15.0):
     """Call `predicate` until it is true and return what it returned; fail with `what_failed` after `timeout` seconds.
 
     An AssertionError of the predicate counts as 'not yet', and its text is part of the failure.
