@@ -297,6 +297,7 @@ class Process(object):
             'pid': os.getpid(),
             'host': socket.gethostname(),
             'uptime': round(now - self._started, 3),
+            'reloads': dict(self._reloader.results) if self._reloader else {'ok': 0, 'failed': 0},
             'state': self.state,
             'healthy': self.healthy(),
             'ready': all(service.ready() for service in self.services.values()),

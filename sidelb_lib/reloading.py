@@ -19,6 +19,7 @@ class Reloader(object):
         self._reread = reread
         self._log = log
         self._turn = BoundedSemaphore(1)
+        self.results = {'ok': 0, 'failed': 0}      # how many reloads ended so
 
     def reload(self):
         """Read, check, bind what is new; then take all over, or nothing. Returns (mistakes, Changes or None)."""
@@ -27,6 +28,7 @@ class Reloader(object):
             services, listeners = {}, {}
             if not mistakes:
                 mistakes = self._bind(wanted, services, listeners)
+            self.results['failed' if mistakes else 'ok'] += 1
             if mistakes:
                 self._log.error('reload_failed', 'nothing has changed, the configuration is wrong: {mistakes}',
                                 mistakes='\n'.join(mistakes))

@@ -113,6 +113,12 @@ TABLE = (
         'connections/drops/{reason}', 'reason'),
 )
 
+#: Those of the process, without the label `service`: their paths lead from the snapshot itself.
+OF_PROCESS = (
+    metric('sidelb_reloads_total', COUNTER, 'Reloads of the configuration, by how they ended.',
+           'reloads/{result}', 'result'),
+)
+
 #: What a look-up ended with, of what `discovery` calls its state.
 LOOKUP_RESULTS = {'ok': 'ok', 'partial': 'partial', 'doubtful': 'partial',
                   'failing': 'failed', 'holding': 'empty', 'empty': 'empty'}
@@ -144,6 +150,7 @@ class _Collector(object):
     """A custom collector: `collect()` yields the metrics of one snapshot."""
 
     def __init__(self, snapshot, now, versions, pause):
+        self._process = snapshot
         self._services = [(name, prepared(service, now)) for name, service in sorted(snapshot['services'].items())]
         self._versions = versions
         self._pause = pause
@@ -152,6 +159,8 @@ class _Collector(object):
         names = sorted(self._versions)
         yield self._family(GAUGE, 'sidelb_build_info', 'What is running, in the labels; always 1.', names,
                            [([self._versions[name] for name in names], 1)])
+        for one in OF_PROCESS:
+            yield self._family(one.kind, one.name, one.meaning, one.labels, samples(one, self._process))
         protocols = set(service['proto'] for _, service in self._services)
         for one in TABLE:
             if one.proto is None or one.proto in protocols:

@@ -118,9 +118,9 @@ def snapshot(members=(), rings=(), **counts):
     connections = dict({'active': 0, 'most': 500, 'total': 0, 'retries': 0, 'refused': {},
                         'connect_seconds': Durations().snapshot(), 'waiting': 0, 'ended': {},
                         'queue_seconds': Durations().snapshot()}, **counts)
-    return {'services': {'default': {'proto': 'tcp', 'connections': connections, 'members': list(members),
-                                     'rings': list(rings), 'healthy': bool(members), 'tier': 1,
-                                     'two_primaries': 0}}}
+    service = {'proto': 'tcp', 'connections': connections, 'members': list(members), 'rings': list(rings),
+               'healthy': bool(members), 'tier': 1, 'two_primaries': 0}
+    return {'reloads': {'ok': 2, 'failed': 1}, 'services': {'default': service}}
 
 
 def rendered(*arguments, **counts):
@@ -138,6 +138,7 @@ def test_every_metric_is_there_with_its_meaning_even_when_nothing_has_happened()
         'sidelb_ring_members'])
     assert empty.names() == set(re.findall(r'^# HELP (\S+) \w', empty.text, re.M))
     assert empty.get('sidelb_build_info', **VERSIONS) == 1
+    assert empty.values('sidelb_reloads_total', 'result') == {'ok': 2, 'failed': 1}
     assert empty.get('sidelb_connections_refused_total', reason='no_server_is_known') == 0
     assert empty.get('process_resident_memory_bytes') > 1e6
     check_with_promtool(empty.text)
@@ -394,16 +395,17 @@ def ask_prometheus(address, query):
 def test_the_table_in_the_guide_is_the_table_of_the_program():
     with io.open(os.path.join(PROJECT, 'docs', 'metrics.md'), encoding='utf-8') as stream:
         rows = re.findall(r'^\| `(sidelb_\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$', stream.read(), re.M)
-    assert [row for row in rows if row[0] != 'sidelb_build_info'] == [
-        (one.name, one.kind, ' '.join('`%s`' % label for label in ('service',) + one.labels), one.meaning)
-        for one in metrics.TABLE]
+    assert rows[0][0] == 'sidelb_build_info' and rows[1:] == [
+        (one.name, one.kind, ' '.join('`%s`' % label for label in labels), one.meaning)
+        for one, labels in [(one, one.labels) for one in metrics.OF_PROCESS] +
+                           [(one, ('service',) + one.labels) for one in metrics.TABLE]]
 
 
 def test_several_services_are_told_apart():
     one, two = snapshot([member('db1', address('10.0.0.1:5432', total=7))]), snapshot([member('db1', address('10.0.0.9:1'))])
     udp = dict(two['services']['default'], proto='udp', connections={
         'active': 3, 'most': 9, 'total': 4, 'retries': 0, 'datagrams_sent': 1, 'datagrams_received': 2, 'drops': {}})
-    both = {'services': {'db': one['services']['default'], 'dns': udp}}
+    both = {'reloads': {}, 'services': {'db': one['services']['default'], 'dns': udp}}
     read = Metrics(metrics.exposition(both, 1000.0, VERSIONS).decode('utf-8'))
     assert read.values('sidelb_service_up', 'service') == {'db': 1, 'dns': 1}
     assert read.get('sidelb_connections_active', service='db') == 0

@@ -8,14 +8,14 @@ import re
 
 import pytest
 
-from sidelb_lib.observe.metrics import HISTOGRAM, TABLE
+from sidelb_lib.observe.metrics import HISTOGRAM, OF_PROCESS, TABLE
 
 from ..support.processes import run
 from ..support.program import PROJECT
 from ..support.requirements import need_program
 
 DIRECTORY = os.path.join(PROJECT, 'packaging', 'monitoring')
-OWN = {'sidelb_build_info': ('version', 'python', 'gevent')}      # not about a service
+OWN = dict([('sidelb_build_info', ('version', 'python', 'gevent'))] + [(row.name, row.labels) for row in OF_PROCESS])
 LABELS = ('service', 'instance', 'job', 'le')                     # of every family, or Prometheus's own
 
 

@@ -266,6 +266,7 @@ def test_one_mistake_changes_nothing(write, servers, text, says):      # noqa: F
         assert says in finished.stderr and 'nothing has changed' in finished.stderr
         sidelb.wait_for_log('error nothing has changed, the configuration is wrong: ')
         after = sidelb.status()
+        assert after['reloads'] == {'ok': 0, 'failed': 1}
         assert sorted(after['services']) == ['a', 'b'] and members(sidelb, 'a') == [str(one)]
         assert [after['services'][name]['listener'] for name in 'ab'] == [
             before['services'][name]['listener'] for name in 'ab']
