@@ -8,14 +8,22 @@ def excesses(members, takes):
     """{member: how many sessions it has above its share}, of those that have any.
 
     `members` are the ones whose sessions are shared out; those of which `takes(member)` is true take new ones: each ought
-    to have its part by weight, rounded up, and not more than its limit. The others ought to have none.
+    to have its part by weight, rounded up, and not more than its limit. The others ought to have none; but no more is
+    above than those who have less than their share can take.
     """
     takers = [member for member in members if takes(member) and member.weight]
     if not takers:                                 # nobody could take what is closed
         return {}
     shares = dict.fromkeys(members, 0)
     shares.update(_shares(sum(member.active for member in members), takers))
-    return dict((member, member.active - share) for member, share in shares.items() if member.active > share)
+    room = sum(max(0, share - member.active) for member, share in shares.items())
+    found = {}
+    for member in members:
+        excess = min(member.active - shares[member], room)
+        if excess > 0:
+            found[member] = excess
+            room -= excess
+    return found
 
 
 def _shares(total, members):

@@ -19,6 +19,9 @@ class Server(object):
     ([Server(10, weight=0.1), Server(1)], [9, 0]),                     # 11 / 11, no hair more
     ([Server(10, takes=False), Server(0)], [10, 0]),
     ([Server(12), Server(0, limit=2)], [2, 0]),                        # the other one takes but two
+    ([Server(12, takes=False), Server(0, limit=2)], [2, 0]),           # so it is for those that are to have none
+    ([Server(12, takes=False), Server(2, limit=2)], [0, 0]),
+    ([Server(4, takes=False), Server(4, takes=False), Server(1, limit=6)], [4, 1, 0]),
     ([Server(12, limit=4), Server(12, limit=4)], [0, 0]),              # nobody takes what is closed
     ([Server(12, takes=False), Server(5, takes=False)], [0, 0]),
     ([Server(12), Server(0, weight=0)], [0, 0]),
