@@ -16,7 +16,8 @@ class Rebalancing(object):
     """One run over a service. Of each server at most `per_second` sessions are closed a second, the oldest first, and of
     those alone that have been silent for `silent` seconds; never more than it had too many at the beginning.
 
-    It ends when all is even or nobody who is silent is left. `excess` is how many are to be closed, `closed` how many are.
+    It ends when all is even, nobody who is silent is left, or `stopped` is set. `excess` is how many are to be closed,
+    `closed` how many are.
     """
 
     def __init__(self, pool, server, log, clock, settings, per_second, silent):
@@ -31,12 +32,13 @@ class Rebalancing(object):
         self._chosen = set()
         self.excess = sum(self._left.values())
         self.closed = 0
+        self.stopped = False                 # may be set: no further round
         self.ended = False
 
     def run(self):
         """In a greenlet of its own."""
         try:
-            while self._close_some():
+            while not self.stopped and self._close_some():
                 gevent.sleep(ROUND_SECONDS)
         finally:
             self.ended = True
@@ -53,20 +55,24 @@ class Rebalancing(object):
         silent = self._silent_sessions(numbers) if numbers else {}
         for member, sessions in silent.items():
             for session in heapq.nsmallest(numbers[member], sessions, key=lambda session: session.opened):
-                self._server.cut_one(session, REBALANCE)
-                self._chosen.add(session)
-                self._left[member] -= 1
-                self.closed += 1
+                if self._is_silent_one_of(session, (member,)):       # still, after the pauses
+                    self._server.cut_one(session, REBALANCE)
+                    self._chosen.add(session)
+                    self._left[member] -= 1
+                    self.closed += 1
         return any(self._left[member] for member in silent)
 
     def _silent_sessions(self, members):
         """{member: its sessions that may be closed}."""
-        now, found = self._clock(), {}
+        found = {}
         for position, session in enumerate(self._server.living()):
             if position % AT_ONCE == AT_ONCE - 1:
                 let_traffic_pass()
-            address = session.address
-            if (address is not None and address.member in members and session not in self._chosen and
-                    not session.ended and session.silent_seconds(now) >= self._silent):
-                found.setdefault(address.member, []).append(session)
+            if self._is_silent_one_of(session, members):
+                found.setdefault(session.address.member, []).append(session)
         return found
+
+    def _is_silent_one_of(self, session, members):
+        address = session.address
+        return (address is not None and address.member in members and session not in self._chosen and
+                not session.ended and session.silent_seconds(self._clock()) >= self._silent)

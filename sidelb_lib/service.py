@@ -127,6 +127,8 @@ class Service(object):
         """No new sessions; existing ones run to their end, or to `drain_timeout`, or until the Event `hurry` is set."""
         self.state = 'draining'
         self._remove_socket_file()
+        if self.rebalancing is not None:
+            self.rebalancing.stopped = True        # whom it closed could not come back
         active = len(self.server.sessions)
         self.log.info('draining', 'draining: {active} session(s), {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)

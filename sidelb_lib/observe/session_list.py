@@ -9,16 +9,28 @@ MAX_LISTED = 1000                # the oldest; of the others it is told how many
 AT_ONCE = 256                    # sessions looked at between two pauses
 
 
-def sessions_of(services, members=None):
-    """[(service's name, service, session)] of `services`, a list of (name, Service): all of them, or those of `members`."""
+def sessions_of(services, is_wanted=lambda session: True):
+    """[(service's name, service, session)] of `services`, a list of (name, Service): those that are wanted."""
     found = []
     for name, service in services:
         for position, session in enumerate(service.server.living()):
             if position % AT_ONCE == AT_ONCE - 1:
                 let_traffic_pass()
-            if members is None or session.address is not None and session.address.member in members:
+            if is_wanted(session):
                 found.append((name, service, session))
     return found
+
+
+def close_all(found, reason):
+    """End the sessions of `found`. Returns how many still went on: others have ended while they were looked for."""
+    closed = 0
+    for position, (_, service, session) in enumerate(found):
+        if position % AT_ONCE == AT_ONCE - 1:
+            let_traffic_pass()
+        if not session.ended:
+            service.server.cut_one(session, reason)
+            closed += 1
+    return closed
 
 
 def listed(found, now):
