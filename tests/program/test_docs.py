@@ -273,7 +273,7 @@ def check_sidelb_command(arguments):
     if chosen['demo'] or chosen['doctor'] or chosen['drain'] or chosen['enable']:
         return                              # tests/demo, tests/doctor, tests/program/test_commands.py
     with Server() as server:
-        if chosen['status'] or chosen['reload'] or chosen['--health-check-uds']:
+        if any(chosen[each] for each in ('status', 'reload', 'rebalance', '--health-check-uds')):
             with Sidelb(server) as instance:
                 arguments = [argument for argument in arguments if not argument.startswith('--socket')]
                 finished = run_sidelb(*(arguments + ['--socket=' + instance.status_path]))
