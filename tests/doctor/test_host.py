@@ -80,7 +80,7 @@ def test_the_running_sidelb_is_recognised_as_the_one_that_serves():
     running = {'listener': '127.0.0.1:5432', 'proto': 'tcp', 'version': '1.1.0', 'pid': 812,
                'readiness': 'all 3 up'}
     finding = one(host.listener(settings.defaults(listener=('127.0.0.1', 5432)), running))
-    assert finding.text == '127.0.0.1:5432 is served by SideLB 1.1.0, pid 812: 3 of 3 servers up'
+    assert finding.text == '127.0.0.1:5432 is served by SideLB 1.1.0, pid 812: all 3 up'
     assert finding.level == OK
 
 
