@@ -13,7 +13,7 @@ HEADLINES = (
     ('requests-50', 'cpu'), ('bulk-1-up', 'cpu'), ('connections', 'cpu'), ('latency', 'added p99'),
     ('idle-8000', 'memory'), ('start', 'ready'), ('rest-probes', 'busy'))
 COLOURS = {'sidelb': '#d1495b', 'haproxy': '#30638e', 'haproxy-splice': '#7fa6c9', 'nginx': '#3c8d5a',
-           'dnsdist': '#b08a2e', 'direct': '#b5b5b5'}
+           'envoy': '#8c5ac8', 'dnsdist': '#b08a2e', 'direct': '#b5b5b5'}
 WIDTH, LEFT, BARS, ROW, GAP, TOP = 960, 330, 430, 15, 14, 62
 STYLE = ('text { font: 12px sans-serif; fill: #222 } .small { font-size: 10.5px; fill: #555 } '
          '.title { font-size: 15px; font-weight: bold } .whisker { stroke: #222; stroke-width: 1 }')
