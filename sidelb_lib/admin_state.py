@@ -5,10 +5,11 @@ is older than an hour tells of another time, and is not taken up; so it is writt
 """
 from __future__ import absolute_import, division, print_function
 
-import io
 import json
 import os
 import time
+
+from .resolver.small_file import read_small_file
 
 MAX_AGE = 3600.0                 # seconds
 MAX_BYTES = 1024 * 1024
@@ -31,8 +32,7 @@ class AdminState(object):
     def restore(self, services):
         """Once, before the first server is known."""
         try:
-            with io.open(self._path, 'rb') as stream:
-                kept = parse(stream.read(MAX_BYTES + 1), self._now())
+            kept = parse(read_small_file(self._path, MAX_BYTES), self._now())
         except EnvironmentError as error:
             if os.path.lexists(self._path):
                 self._log.warning('admin_state_failed', 'admin_state={path} was not read: {error}', path=self._path,

@@ -99,6 +99,14 @@ def test_a_link_is_not_written_through(path, tmpdir):
     assert victim.read() == 'precious' and log.events('admin_state_failed')
 
 
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_told_and_not_waited_for(path, make):
+    make(path)
+    log = RecordingLog()
+    AdminState(path, log).restore({})
+    assert log.events('admin_state_failed')[0].startswith('admin_state=%s was not read: ' % path)
+
+
 def test_no_place_is_a_warning(path):
     log = RecordingLog()
     state = AdminState(path + '/in/no/directory', log)

@@ -31,7 +31,7 @@ ROOMS = {
     'service': 'net policies pool checks resolver discovery config tcp udp observe rebalancing',
     'reloading': 'config',
     'rebalancing': '',
-    'admin_state': '',
+    'admin_state': 'resolver.small_file',
     'doctor': 'net config pool policies checks resolver discovery observe',
     'process': 'net checks config observe service reloading admin_state',
     'demo': 'net config observe service',
