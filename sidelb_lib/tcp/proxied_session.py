@@ -11,6 +11,7 @@ from ..errors import BAD_HEADER, NO_HEADER, NOT_ALLOWED
 from ..net.access import is_allowed
 from ..net.blame import PASSING, blame
 from ..net.connect import PeerLeft, has_left, wait_for
+from ..net.endpoints import UNIX
 from ..net.proxy_protocol import MAX_V2_BYTES, BadHeader, Reader, header
 from ..net.resets import abort
 from .session import Session
@@ -105,6 +106,6 @@ class ProxiedSession(Session):
 
 def _plain(sockaddr):
     """(ip, port) without the zone of a link-local address; None for a unix-domain socket."""
-    if not isinstance(sockaddr, tuple) or sockaddr[0][:5] == 'unix:':
+    if not isinstance(sockaddr, tuple) or sockaddr[0].startswith(UNIX):
         return None
     return sockaddr[0].partition('%')[0], sockaddr[1]

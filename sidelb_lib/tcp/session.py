@@ -16,12 +16,12 @@ from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
 from ..hub import never_waits
 from ..net.blame import HOST, SERVER, SHORTAGES
 from ..net.connect import ConnectError, PeerLeft, connect, has_left
-from ..net.endpoints import endpoint_text
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
 from .queue import Turn
 from .ending import FAILED, LEFT, REFUSED, REMOVED, reason_of
 from .relay import Relay
+from .tally import peer_text
 
 MAX_CONNECT_TIMEOUTS = 4          # a client waits at most this many `connect_timeout`s, however many servers are tried
 QUICK_ATTEMPTS = 4                # servers that one client tries without a pause; then more, at a pace
@@ -242,7 +242,7 @@ class Session(object):
 
     @property
     def client_text(self):
-        return endpoint_text(*self.peer[:2])
+        return peer_text(self.peer)
 
     def silent_seconds(self, now):
         """For how long, at least, nothing has moved; 0 while it looks for a server."""

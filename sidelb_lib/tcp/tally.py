@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 
 from ..durations import Durations
+from ..net.endpoints import UNIX, endpoint_text
 
 
 class Tally(object):
@@ -74,6 +75,6 @@ class Tally(object):
 
 def peer_text(peer):
     """`127.0.0.1:50000` or `[::1]:50000` of what accept gave; `unix:pid 7 uid 0` for a unix-domain listener."""
-    if peer[0][:5] == 'unix:':
+    if peer[0].startswith(UNIX):
         return peer[0]
-    return ('[%s]:%d' if ':' in peer[0] else '%s:%d') % peer[:2]
+    return endpoint_text(*peer[:2])

@@ -84,6 +84,15 @@ def test_clients_and_servers_may_both_be_on_unix_sockets(unix_balancer, unix_ech
         os.path.dirname(path), 'A.sock')
 
 
+def test_a_session_names_its_client_as_the_log_does(unix_balancer, unix_echo, path):
+    one = unix_balancer()
+    one.use(unix_echo('A').endpoint)
+    with contextlib.closing(client_of(path)) as client:
+        assert exchange(client) == 'A'
+        assert [session.client_text for session in one.server.living()] == [
+            'unix:pid %d uid %d' % (os.getpid(), os.getuid())]
+
+
 def test_bulk_and_half_closes_pass(unix_balancer, tmpdir, path):
     def turn_round(sock, _):
         data = b''.join(iter(lambda: sock.recv(1 << 20), b''))
