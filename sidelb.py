@@ -137,7 +137,7 @@ def run(arguments):
     if chosen['doctor']:
         return examine(chosen)
     if chosen['reload']:
-        return reload_all(chosen['--socket'] or status_sockets(only_own=True))
+        return reload_all(sockets_of(chosen))
     if not (chosen['status'] or chosen['--health-check-uds']):
         return serve(chosen['<setting>'], chosen['--config'], chosen['--check-config'])
     from sidelb_lib.observe import status_client
@@ -149,7 +149,7 @@ def run(arguments):
         paths = chosen['--socket'] or status_sockets(only_own=False)
         return status_client.print_status(paths, chosen['--json'], chosen['--watch'], sys.stdout, os.environ,
                                           chosen['--history'])
-    healthy, reason = status_client.health_check((chosen['--socket'] or status_sockets(only_own=True))[0])
+    healthy, reason = status_client.health_check(sockets_of(chosen)[0])
     return say('Healthy') if healthy else fail([reason], 1)
 
 

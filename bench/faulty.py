@@ -61,21 +61,10 @@ def faulty_socket(faults):
                 return error.errno
             return _socket.socket.connect_ex(self, address)
 
-        def recv(self, *arguments):
-            faults.meet('recv')
-            return _socket.socket.recv(self, *arguments)
-
-        def recv_into(self, *arguments):
-            faults.meet('recv')
-            return _socket.socket.recv_into(self, *arguments)
-
-        def send(self, *arguments):
-            faults.meet('send')
-            return _socket.socket.send(self, *arguments)
-
-        def setsockopt(self, *arguments):
-            faults.meet('setsockopt')
-            return _socket.socket.setsockopt(self, *arguments)
+        recv = faults.before('recv', _socket.socket.recv)
+        recv_into = faults.before('recv', _socket.socket.recv_into)
+        send = faults.before('send', _socket.socket.send)
+        setsockopt = faults.before('setsockopt', _socket.socket.setsockopt)
     return FaultySocket
 
 

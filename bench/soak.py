@@ -19,7 +19,6 @@ from __future__ import absolute_import, division, print_function
 
 import calendar
 import collections
-import ctypes
 import json
 import os
 import random
@@ -27,7 +26,6 @@ import re
 import signal
 import select
 import socket
-import struct
 import sys
 import tempfile
 import threading
@@ -38,6 +36,7 @@ import docopt
 import bench.errors
 import bench.machine
 import bench.processes
+from sidelb_lib.net.reuse_port import drop_new_handshakes
 
 HOST = '127.0.0.1'
 SERVERS = 3
@@ -81,7 +80,7 @@ class Server(object):
         self.refusals.append((time.time(), None))
         sock = self._sock
         if self.kind == socket.SOCK_STREAM:
-            drop_new_clients(sock)
+            drop_new_handshakes(sock)
             time.sleep(0.05)            # for handshakes that have begun
             deadline = time.monotonic() + 2
             while select.select([sock], [], [], 0)[0] and time.monotonic() < deadline:
@@ -115,18 +114,6 @@ class Server(object):
                 pass
             except OSError:
                 return
-
-
-def drop_new_clients(listener):
-    """A classic BPF program (kernel documentation, networking/filter) that lets no SYN pass."""
-    program = b''.join(struct.pack('=HBBI', *each) for each in (
-        (0x30, 0, 0, 13),              # A = the byte with TCP's flags
-        (0x45, 0, 1, 2),               # is SYN set?
-        (0x06, 0, 0, 0),               # then none of it is let in
-        (0x06, 0, 0, 0xffffffff)))
-    code = ctypes.create_string_buffer(program)
-    SO_ATTACH_FILTER = 26
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('@HP', 4, ctypes.addressof(code)))
 
 
 def start(function, *arguments):

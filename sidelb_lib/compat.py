@@ -287,6 +287,14 @@ def let_traffic_pass():
     gevent.sleep(0.000001)
 
 
+def paced(items, at_once):
+    """`items`, with a pause for traffic before each `at_once`-th of them."""
+    for number, item in enumerate(items, 1):
+        if number % at_once == 0:
+            let_traffic_pass()
+        yield item
+
+
 def http_server_is_sound():
     """Is gevent's HTTP server of a version that may be exposed to a network? Before 25.4.1 it can be misled by crafted
     requests (CVE-2023-41419, and what was found later in its reading of chunked bodies)."""

@@ -37,7 +37,6 @@ BAD_HEADER = 'bad_proxy_header'
 NO_HEADER = 'no_proxy_header_in_time'
 DENIALS = (NOT_ALLOWED, NOT_TRUSTED, BAD_HEADER, NO_HEADER)
 
-
 #: Why a session was ended by a person, or because its server had more than its share: in logs and metrics.
 ADMIN, REBALANCE = 'admin', 'rebalance'
 

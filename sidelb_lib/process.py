@@ -284,7 +284,10 @@ class Process(object):
     def readiness(self):
         """(should new clients be sent here?, the verdict, which says why)."""
         verdicts = dict((name, {'verdict': snapshot.verdict_of(service)}) for name, service in self.services.items())
-        return all(service.ready() for service in self.services.values()), said.overall(verdicts)['text']
+        return self._ready(), said.overall(verdicts)['text']
+
+    def _ready(self):
+        return all(service.ready() for service in self.services.values())
 
     def snapshot(self, with_history=False):
         """All that can be seen from outside, see `observe.snapshot`."""
@@ -300,5 +303,5 @@ class Process(object):
             'reloads': dict(self._reloader.results) if self._reloader else {'ok': 0, 'failed': 0},
             'state': self.state,
             'healthy': self.healthy(),
-            'ready': all(service.ready() for service in self.services.values()),
+            'ready': self._ready(),
         }, services, changes)

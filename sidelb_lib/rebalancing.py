@@ -5,7 +5,7 @@ import heapq
 
 import gevent
 
-from .compat import let_traffic_pass
+from .compat import paced
 from .errors import REBALANCE
 
 ROUND_SECONDS = 1.0
@@ -65,9 +65,7 @@ class Rebalancing(object):
     def _silent_sessions(self, members):
         """{member: its sessions that may be closed}."""
         found = {}
-        for position, session in enumerate(self._server.living()):
-            if position % AT_ONCE == AT_ONCE - 1:
-                let_traffic_pass()
+        for session in paced(self._server.living(), AT_ONCE):
             if self._is_silent_one_of(session, members):
                 found.setdefault(session.address.member, []).append(session)
         return found

@@ -26,7 +26,7 @@ from .observe.servers_log import ServersLog
 from .observe.timeline import STEP_SECONDS, Timeline
 from .policies.registry import policy_of
 from .pool.history import History
-from .pool.merging import Group
+from .pool.merging import Group, tier_of
 from .pool.pool import Pool
 from .rebalancing import Rebalancing
 from .tcp import server as tcp
@@ -189,10 +189,8 @@ class Service(object):
         self._change_sources(keys)
 
     def rebalance(self, per_second, silent):
-        """Begin to close silent sessions of servers that have more than their share. Returns the Rebalancing, or None while
-        one goes on."""
-        if self.rebalancing is not None and not self.rebalancing.ended:
-            return None
+        """Begin to close silent sessions of servers that have more than their share; the last one must have ended. Returns
+        the Rebalancing."""
         self.rebalancing = Rebalancing(self.pool, self.server, self.log, self._clock, self.settings, per_second, silent)
         self._loop('rebalancing', self.rebalancing.run)
         return self.rebalancing
@@ -275,7 +273,7 @@ class Service(object):
         """Clients wait for the first answers of better tiers than what there is, but no longer than for a connect."""
         settings = self.settings
         looked_up = [backend for backend in settings.backends if not backend.addresses] + list(settings.ring_domains)
-        tiers = [source.options and source.options.tier or 1 for source in looked_up]
+        tiers = [tier_of(source.options) for source in looked_up]
         self.pool.expect(tiers + [1] if settings.servers_file else tiers)
         self._loops.append(gevent.spawn_later(settings.connect_timeout, self.pool.expect, ()))
 

@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 import re
 
 from ..errors import printable
-from ..net.endpoints import MAX_SOCKET_PATH, UNIX, canonical_ip, endpoint_text, is_one_host, parse_endpoint, parse_unix
+from ..net.endpoints import UNIX, canonical_ip, checked_socket_path, endpoint_text, is_one_host, parse_endpoint, parse_unix
 from .servers import server_address
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
@@ -159,10 +159,7 @@ def parse_socket_path(text):
     """A path, or None for `off`."""
     if text.lower() in _OFF:
         return None
-    data = text if isinstance(text, bytes) else text.encode('utf-8', 'surrogateescape')
-    if b'\0' in data or len(data) > MAX_SOCKET_PATH:
-        raise ValueError('the path of a socket has at most %d bytes' % MAX_SOCKET_PATH)
-    return text
+    return checked_socket_path(text)
 
 
 def parse_state_path(text):

@@ -9,6 +9,7 @@ from gevent.event import Event
 from .. import compat
 from ..hub import never_waits
 from ..net.endpoints import Endpoint, endpoint_key, endpoint_text
+from ..pool.merging import tier_of
 from ..resolver.answers import FOUND
 from .family import FamilyState, state_of_lookup
 from .pace import last_error, retry_delay
@@ -34,7 +35,7 @@ class Domain(object):
         self.name = name.rstrip('.').lower()
         self.port = port
         self.source = '%s %s' % (self.kind, self.name if port is None else '%s:%d' % (self.name, port))
-        self.tier = options and options.tier or 1
+        self.tier = tier_of(options)
         self.state = 'pending'          # until the first look-up has ended; then a key of _REPORTS
         self.query = name
         self._pool = pool

@@ -43,7 +43,4 @@ class FileNames(object):
 
     def close(self):
         """The file is read no more."""
-        gevent.killall([greenlet for _, greenlet in self._running.values()], block=False)
-        for source in self.sources():
-            self._pool.update(source.source, [])
-        self._running = {}
+        self.take([])

@@ -61,10 +61,15 @@ def parse_unix(text):
     path = text[len(UNIX):]
     if not is_unix(path) or '\0' in path:
         raise ValueError('write the whole path, like unix:/run/app.sock')
+    return os.path.normpath(checked_socket_path(path)), 0
+
+
+def checked_socket_path(path):
+    """`path`, if a unix-domain socket can have it."""
     data = path if isinstance(path, bytes) else path.encode('utf-8', 'surrogateescape')
-    if len(data) > MAX_SOCKET_PATH:
+    if b'\0' in data or len(data) > MAX_SOCKET_PATH:
         raise ValueError('the path of a socket has at most %d bytes' % MAX_SOCKET_PATH)
-    return os.path.normpath(path), 0
+    return path
 
 
 def canonical_ip(text):

@@ -3,11 +3,10 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-from gevent import monkey
 from gevent.event import Event
 
 from .logs import format_json
-from ..compat import poll
+from ..net.unix_socket import has_closed
 
 MAX_FOLLOWERS = 8
 MAX_WAITING = 1000               # events behind a slow reader; older ones are dropped and counted
@@ -50,7 +49,7 @@ class Follower(object):
             while True:
                 while self._waiting:
                     client.sendall(self._next_line())
-                if not self._goes_on or has_left(client):
+                if not self._goes_on or has_closed(client):
                     return
                 self._news.clear()
                 self._news.wait(LOOK_SECONDS)
@@ -71,10 +70,3 @@ class Follower(object):
         """Idempotent."""
         if self in self._log.followers:
             self._log.followers.remove(self)
-
-
-def has_left(client):
-    """Has the peer of a Unix socket closed it? One that has said EOF may go on reading."""
-    poller = monkey.get_original('select', 'poll')()
-    poller.register(client.fileno(), 0)          # POLLHUP and POLLERR are always told
-    return bool(poll(poller, 0))

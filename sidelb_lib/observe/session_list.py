@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import heapq
 
-from ..compat import let_traffic_pass
+from ..compat import paced
 
 MAX_LISTED = 1000                # the oldest; of the others it is told how many there are
 AT_ONCE = 256                    # sessions looked at between two pauses
@@ -13,9 +13,7 @@ def sessions_of(services, is_wanted=lambda session: True):
     """[(service's name, service, session)] of `services`, a list of (name, Service): those that are wanted."""
     found = []
     for name, service in services:
-        for position, session in enumerate(service.server.living()):
-            if position % AT_ONCE == AT_ONCE - 1:
-                let_traffic_pass()
+        for session in paced(service.server.living(), AT_ONCE):
             if is_wanted(session):
                 found.append((name, service, session))
     return found
@@ -24,9 +22,7 @@ def sessions_of(services, is_wanted=lambda session: True):
 def close_all(found, reason):
     """End the sessions of `found`. Returns how many still went on: others have ended while they were looked for."""
     closed = 0
-    for position, (_, service, session) in enumerate(found):
-        if position % AT_ONCE == AT_ONCE - 1:
-            let_traffic_pass()
+    for _, service, session in paced(found, AT_ONCE):
         if not session.ended:
             service.server.cut_one(session, reason)
             closed += 1

@@ -11,7 +11,7 @@ from . import said
 from .changes import WORDS
 from .logs import timestamp
 from .timeline import POINTS, STEP_SECONDS
-from ..compat import let_traffic_pass
+from ..compat import paced
 
 MEMBERS_AT_ONCE = 16             # between two pauses
 
@@ -62,9 +62,7 @@ def of_service(service, now, with_history=False):
         taken['history'] = service.timeline.whole.snapshot()
     members = service.pool.members + service.pool.departing
     carried = bytes_carried(members, service.server.bytes_in_flight())
-    for position, member in enumerate(members):
-        if position % MEMBERS_AT_ONCE == MEMBERS_AT_ONCE - 1:
-            let_traffic_pass()
+    for member in paced(members, MEMBERS_AT_ONCE):
         taken['members'].append(of_member(wall, member, carried, service.timeline.of(member.name), with_history,
                                           service.drained_by.get(member.name)))
     taken['suffix'] = said.common_suffix([member['name'] for member in taken['members']])

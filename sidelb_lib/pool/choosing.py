@@ -105,8 +105,8 @@ class Choosing(object):
             self._log.warning('last_resort', 'no server is up: trying all {count} known ones',
                               count=len(self._members[LAST_RESORT]))
         elif self.level == LAST_RESORT:
-            self._log.info('last_resort_over', '{count} of {known} servers up', count=self.counts()[0],
-                           known=self.counts()[1])
+            up, known = self.counts()
+            self._log.info('last_resort_over', '{count} of {known} servers up', count=up, known=known)
 
     # --- what is left when the policy's members have been tried -----------------------------------------------------
 

@@ -19,6 +19,7 @@ from operator import attrgetter
 
 from ..net.blame import HOST, SERVER
 from ..net.endpoints import Endpoint
+from .merging import tier_of
 
 UP, DOWN, STANDBY, UNCHECKED, DRAINING = 'up', 'down', 'standby', 'unchecked', 'draining'
 DEPARTING = 'departing'          # of a member: it has left every source, and has sessions still
@@ -156,7 +157,7 @@ class Member(object):
         """merging.Options, or None where none were written."""
         self.options = options
         self.weight = self.full_weight
-        self.tier = options and options.tier or 1
+        self.tier = tier_of(options)
         self.limit = options and options.max or None
 
     @property

@@ -12,6 +12,11 @@ Options = namedtuple('Options', 'weight tier max')
 SLICE = 64              # groups between two pauses
 
 
+def tier_of(options):
+    """The tier that Options, or None, stand for."""
+    return options and options.tier or 1
+
+
 class Group(namedtuple('Group', 'name endpoints options')):
     """One server as a source sees it: its name or None, its [(ip, port), ...], its Options or None."""
 

@@ -201,7 +201,7 @@ class TcpServer(PausesAccepting, StreamServer):
         """End every session of a server's address, soon."""
         for session in list(self.sessions):
             if session.address is address:
-                get_hub().loop.run_callback(session.cut, reason)
+                self.cut_one(session, reason)
 
     def living(self):
         """A list of the sessions."""

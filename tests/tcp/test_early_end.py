@@ -130,12 +130,18 @@ def taken_down(one, dead):
     return address
 
 
+def due_for_a_trial(one, server):
+    """The address of `server`, which was taken down and is to be tried by the next client."""
+    address = taken_down(one, server)
+    wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+    return address
+
+
 def test_it_is_tried_by_one_client_at_a_time_and_comes_back_when_that_one_gets_a_byte(balancer, hollow, echo):
     one = balancer(early_close='failure', check_interval=0.1)
     dead = hollow('ends')
     one.use(dead.endpoint, echo('b').endpoint)
-    address = taken_down(one, dead)
-    wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+    address = due_for_a_trial(one, dead)
     dead.how, before = 'after a byte', dead.accepted
     with contextlib.closing(one.connect()) as first:
         wait_until('one client is there', lambda: dead.accepted == before + 1)
@@ -157,8 +163,7 @@ def test_a_client_that_leaves_shows_nothing_and_the_next_one_tries(balancer, hol
     one = balancer(early_close='failure', check_interval=0.05)
     dead = hollow('ends')
     one.use(dead.endpoint, echo('b').endpoint)
-    address = taken_down(one, dead)
-    wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+    address = due_for_a_trial(one, dead)
     dead.how, before = 'after a byte', dead.accepted
     with contextlib.closing(one.connect()):
         wait_until('one client is there', lambda: dead.accepted == before + 1)

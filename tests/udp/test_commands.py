@@ -8,6 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from sidelb_lib import compat
 from sidelb_lib import rebalancing
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config.settings import defaults
@@ -147,7 +148,7 @@ def test_a_session_that_ends_while_others_are_looked_at_is_not_counted(one, monk
     client, _ = one.clients_of('a', 2)
     session, = [each for each in one.service.server.living() if each.client_text == text(client)]
     monkeypatch.setattr(session_list, 'AT_ONCE', 1)
-    monkeypatch.setattr(session_list, 'let_traffic_pass', lambda: one.service.server.cut_one(session, 'the test ends it'))
+    monkeypatch.setattr(compat, 'let_traffic_pass', lambda: one.service.server.cut_one(session, 'the test ends it'))
     assert command(one, 'close', server=text(client)) == closed(0)
 
 
@@ -211,7 +212,7 @@ def test_who_speaks_while_others_are_looked_at_is_not_closed(one, monkeypatch):
         wait_until('it was not heard', lambda: first.bytes_sent > 5)
 
     monkeypatch.setattr(rebalancing, 'AT_ONCE', len(clients))          # one pause, before the last one
-    monkeypatch.setattr(rebalancing, 'let_traffic_pass', speak)
+    monkeypatch.setattr(compat, 'let_traffic_pass', speak)
     command(one, 'rebalance', per_second=1, silent=30, wait=True, seconds=0.1)
     assert not first.ended and first.bytes_sent > 5
 
