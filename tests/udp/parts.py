@@ -1,7 +1,6 @@
 """The parts of tests of UDP: servers that say who they are, and a balancer in this process with its clients."""
 from __future__ import absolute_import, division, print_function
 
-import contextlib
 import os
 import random
 import socket
@@ -72,6 +71,7 @@ class Balancer(object):
         self.server.start()
         self.port = self.server.address[1]
         self.greenlets = [gevent.spawn(self.server.watch_silence)]
+        self._clients = []          # open until the end: the next client with the port of a closed one would be in its session
 
     def use(self, *endpoints):
         self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
@@ -88,14 +88,16 @@ class Balancer(object):
             sock.bind((bound, port))
         sock.connect((host, self.port))
         sock.settimeout(SECONDS)
+        self._clients.append(sock)
         return sock
 
     def ask(self, host='127.0.0.1'):
-        with contextlib.closing(self.client(host)) as client:
-            return exchange(client)
+        return exchange(self.client(host))
 
     def close(self):
         gevent.killall(self.greenlets)
+        for sock in self._clients:
+            sock.close()
         self.server.cut_all('the test has ended')
         self.server.close()
 
