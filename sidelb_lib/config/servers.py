@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from ..errors import printable
 from ..net.endpoints import UNIX, canonical_ip, endpoint_text, is_one_host, parse_endpoint, parse_unix
-from ..pool.merging import Options
+from ..pool.merging import MAX_WEIGHT, Options
 
 
 class Backend(namedtuple('Backend', 'addresses name port options')):
@@ -39,7 +39,7 @@ class RingDomain(namedtuple('RingDomain', 'name port options')):
 
 
 #: option -> (smallest, largest value), in the order in which they are shown.
-OPTIONS = (('weight', (0, 256)), ('tier', (1, 9)), ('max', (1, 1000000)))
+OPTIONS = (('weight', (0, MAX_WEIGHT)), ('tier', (1, 9)), ('max', (1, 1000000)))
 
 _SRV_NAME = re.compile(r'_[^.]+\._(tcp|udp)\.')
 

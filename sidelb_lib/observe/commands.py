@@ -10,24 +10,13 @@ import json
 import gevent
 
 from .following import MAX_FOLLOWERS, Follower
+from .naming import servers_of, services_of
+from .options import Refused, number_of, text_in, weight_of
 from .session_list import close_all, listed, sessions_of
-from ..compat import let_traffic_pass
-from ..errors import ADMIN, SidelbError, printable
+from ..errors import ADMIN
 
 LOOK_SECONDS = 0.02              # between two looks at what is waited for
 MAX_WAIT_SECONDS = 24 * 3600.0
-MAX_WEIGHT = 256
-MAX_NAME = 512                   # characters; a name of DNS has 253 at most
-NAMES_AT_ONCE = 50               # compared with a wrong one between two pauses: 1,000 servers' cost 0.2 to 0.4 s in all
-TEXT = type(u'')                # what json makes of a string on either Python
-
-
-class Refused(SidelbError):
-    """A command that is not carried out; the text says why. `mistakes` are those of a configuration, a line each."""
-
-    def __init__(self, text, mistakes=()):
-        SidelbError.__init__(self, text)
-        self.mistakes = list(mistakes)
 
 
 class Commands(object):
@@ -167,32 +156,14 @@ class Commands(object):
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _chosen(self, options):
-        """[(name, Service)] of the services that the options mean."""
-        only = options.get('service')
-        if only is not None and text_in(options, 'service') not in self._services:
-            raise Refused('there is no service %s: there is %s' % (text_in(options, 'service'), ', '.join(self._services)))
-        return [(name, service) for name, service in self._services.items() if only in (None, name)]
+        return services_of(options, self._services)
 
-    def _find(self, options, what='server', departing=False):
-        """[(service's name, Service, Member)] of the server that the options name, in every service that has it."""
-        wanted = text_in(options, 'server')
-        found, names = [], set()
-        for name, service in self._chosen(options):
-            known = service.pool.members + (service.pool.departing if departing else [])
-            members = [member for member in known if wanted in names_of(member)]
-            staying = sorted(full_name(member) for member in members if not member.departing)
-            if len(staying) > 1:
-                raise Refused('%s may be %s: say which' % (wanted, ' or '.join(staying)))
-            found += [(name, service, member) for member in members]
-            names.update(one for member in known for one in names_of(member))
-        if not found:
-            near = near_names(wanted, sorted(names))
-            raise Refused('there is no %s %s%s' % (what, wanted, ': did you mean %s?' % ' or '.join(near) if near else ''))
-        return found
+    def _find(self, options):
+        return servers_of(options, self._chosen(options))
 
     def _sessions_of(self, options, what='server'):
         """Those of the server that the options name, one that has left as well."""
-        found = self._find(options, what, departing=True)
+        found = servers_of(options, self._chosen(options), what, departing=True)
         services = dict((name, service) for name, service, _ in found)
         members = set(member for _, _, member in found)
         return sessions_of(list(services.items()), lambda session: (
@@ -237,41 +208,6 @@ COMMANDS = dict((command.__name__, command) for command in (
     Commands.events, Commands.reload))
 
 
-def text_in(options, key):
-    value = options.get(key, '')
-    if not isinstance(value, TEXT):
-        raise Refused('%s: %s is no text' % (key, shown(value)))
-    return printable(value, MAX_NAME)
-
-
-def shown(value):
-    """What was given for an option, for the text that refuses it. What is nested may be so too deeply for json.dumps."""
-    return 'a list or an object' if isinstance(value, (list, dict)) else printable(json.dumps(value))
-
-
-def number_of(options, key, default, least, most):
-    """The number in the options. Raises Refused unless it is one from `least` to `most`."""
-    value = options.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise Refused('%s: %s is no number from %g to %g' % (key, shown(value), least, most))
-    return value
-
-
-def weight_of(wanted, written):
-    """The weight that `3`, `50%` or `default` ask for, None for the written one. Raises Refused."""
-    text = printable(wanted) if isinstance(wanted, TEXT) else ''
-    if text == 'default':
-        return None
-    digits = text[:-1] if text.endswith('%') else text
-    weight = int(digits) if digits.isdigit() and len(digits) < 9 else -1
-    if text.endswith('%'):
-        weight = weight * written / 100.0
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise Refused('weight %s: write a number from 0 to %d, a part of the written weight (%g) like 50%%, or default' % (
-            text or shown(wanted), MAX_WEIGHT, written))
-    return weight
-
-
 def is_last(service, member):
     """Would nobody be left to take new sessions?"""
     return takes_clients(member) and not any(
@@ -280,31 +216,6 @@ def is_last(service, member):
 
 def takes_clients(member):
     return member.state in ('up', 'unchecked')
-
-
-def names_of(member):
-    """What a person may call a member: its name, with its port, the first label of it, or any of its addresses."""
-    port = member.addresses[0].port
-    names = [member.name, '%s:%d' % (member.name, port)]
-    for address in member.addresses:
-        names += [str(address), address.host]
-    if not member.name.replace('.', '').isdigit():
-        names.append(member.name.partition('.')[0])
-    return names
-
-
-def near_names(wanted, names):
-    """The three of `names` that are most like the wanted one, of those that are like it at all."""
-    import difflib
-    near = []
-    for begin in range(0, len(names), NAMES_AT_ONCE):
-        near = difflib.get_close_matches(wanted, near + names[begin:begin + NAMES_AT_ONCE], 3)
-        let_traffic_pass()
-    return near
-
-
-def full_name(member):
-    return member.name if member.name == str(member.addresses[0]) else '%s:%d' % (member.name, member.addresses[0].port)
 
 
 def counted(count, word):

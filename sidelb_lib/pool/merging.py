@@ -5,8 +5,10 @@ from collections import namedtuple
 
 from ..net.endpoints import endpoint_key
 
+MAX_WEIGHT = 256
+
 #: What is asked of a server beside its addresses. Each is None where it was not written: only what was written merges.
-#: `weight` is a number of at least 0, `tier` 1 to 9 with the lower ones preferred, `max` the limit of its sessions.
+#: `weight` is a number from 0 to MAX_WEIGHT, `tier` 1 to 9 with the lower ones preferred, `max` the limit of its sessions.
 Options = namedtuple('Options', 'weight tier max')
 
 SLICE = 64              # groups between two pauses

@@ -71,7 +71,7 @@ class Balancer(object):
         self.server.start()
         self.port = self.server.address[1]
         self.greenlets = [gevent.spawn(self.server.watch_silence)]
-        self._clients = []          # open until the end: the next client with the port of a closed one would be in its session
+        self._clients = []          # open until the end: the next one with a closed one's port would be in its session
 
     def use(self, *endpoints):
         self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])

@@ -13,7 +13,7 @@ from sidelb_lib import rebalancing
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.limits import Budget
-from sidelb_lib.observe import commands, session_list
+from sidelb_lib.observe import naming, session_list
 from sidelb_lib.observe.commands import Commands
 from sidelb_lib.service import Service
 
@@ -154,9 +154,9 @@ def test_a_session_that_ends_while_others_are_looked_at_is_not_counted(one, monk
 
 def test_near_names_are_found_among_many_with_pauses(one, monkeypatch):
     pauses = []
-    monkeypatch.setattr(commands, 'let_traffic_pass', lambda: pauses.append(1))
-    names = ['db%d' % number for number in range(3 * commands.NAMES_AT_ONCE)] + ['web.example.com']
-    assert commands.near_names('wbe.example.com', names) == ['web.example.com']
+    monkeypatch.setattr(naming, 'let_traffic_pass', lambda: pauses.append(1))
+    names = ['db%d' % number for number in range(3 * naming.NAMES_AT_ONCE)] + ['web.example.com']
+    assert naming.near_names('wbe.example.com', names) == ['web.example.com']
     assert len(pauses) == 4
 
 
