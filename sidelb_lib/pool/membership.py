@@ -11,9 +11,9 @@ from .merging import SLICE, Group, merge_groups
 
 
 class Membership(object):
-    """The half of the pool that follows the sources. The other half, `Pool`, hears of each change by `_formed(member,
-    formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)`, `_note_health(before)`, and
-    has `healthy` and `tier`.
+    """The part of the pool that follows the sources. The others, `Health` and `Pool`, hear of each change by
+    `_formed(member, formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)` and
+    `_note_health(before)`, and have `healthy` and `tier`.
     """
 
     def __init__(self, log, clock, pause):
