@@ -287,10 +287,52 @@ def test_three_hundred_servers_are_drawn_in_no_time_and_asked_for_less_often(bro
     served.snapshot = snapshot(default=service(many(300, lambda n: n % 3 == 1)))
     view = opened(browser, served)
     assert view.text('#verdict') == '200 of 300 up, 100 down'
-    assert len(names(view)) == 300 and names(view)[0] == 'cache-001'
+    assert len(names(view)) == 201 and names(view)[0] == '100 servers: cache-001, cache-004, cache-007 and 97 more'
     seconds = view.evaluate('(() => { const began = performance.now(); show(latest); return performance.now() - began; })()')
     assert seconds < 500
     assert view.evaluate('show(latest)') == 4
+
+
+def test_an_outage_of_fifty_servers_is_a_row_that_keyboard_and_mouse_open(browser, served):
+    everybody = many(50, lambda n: True)
+    for server in everybody:
+        server.update(history={'peak': 4, 'load': 'z' * 80 + '0' * 10, 'states': 'u80d10'})
+    served.snapshot = snapshot(default=service(everybody))
+    view = opened(browser, served, width=1280, height=800)
+    assert names(view) == ['all 50: cache-000, cache-001, cache-002 and 47 more']
+    assert [text for text in ('down', 'Connection refused', '77 s') if text not in row(view, 1)] == []
+    assert view.evaluate('document.querySelector("td.chart svg").getAttribute("aria-label")').startswith('at most 200 ')
+    assert view.evaluate('document.querySelectorAll("td.chart .span.bad").length') == 1
+    button = 'document.querySelector("td.name button")'
+    view.evaluate('%s.focus()' % button)
+    for kind in 'keyDown', 'keyUp':
+        view.call('Input.dispatchKeyEvent', type=kind, key='Enter', code='Enter', windowsVirtualKeyCode=13, text='\r')
+    assert view.evaluate('%s.getAttribute("aria-expanded")' % button) == 'true'
+    assert view.evaluate('document.activeElement === %s' % button)
+    assert names(view)[1:3] == ['cache-000', 'cache-001'] and len(names(view)) == 51
+    assert view.evaluate('document.documentElement.scrollHeight') < 3 * 800
+    view.evaluate('poll()')
+    assert len(names(view)) == 51                     # it stays open
+    view.evaluate('%s.click()' % button)
+    assert len(names(view)) == 1 and view.evaluate('%s.getAttribute("aria-expanded")' % button) == 'false'
+    view.evaluate('find("filter").value = "cache-01"; find("filter").dispatchEvent(new Event("input"))')
+    assert len(names(view)) == 10                     # who looks for some wants to see them
+
+
+def test_an_outage_of_a_tier_and_each_reason_are_rows_and_those_who_serve_are_never_one(browser, served):
+    everybody = many(60, lambda n: n % 2 == 0 or n < 30)
+    for n, server in enumerate(everybody):
+        server['tier'] = 1 + n % 2
+        if n in (1, 3):
+            server['addresses'][0]['last_error'] = 'Connection timed out'
+    served.snapshot = snapshot(default=service(everybody))
+    view = opened(browser, served, width=1600, height=800)
+    assert names(view)[:5] == ['all 30 of tier 1: cache-000, cache-002, cache-004 and 27 more',
+                               'cache-001', 'cache-003', '13 servers: cache-005, cache-007, cache-009 and 10 more',
+                               'cache-031']
+    assert len(names(view)) == 4 + 15
+    view.evaluate('document.querySelectorAll("#services th button")[1].click()')
+    assert names(view)[:2] == ['cache-000', 'cache-001']     # in another order each has its place
 
 
 # --- what it withstands -------------------------------------------------------------------------------------
