@@ -114,13 +114,6 @@ def adopt(bare):
     return gevent.socket.socket(bare.family, bare.type, bare.proto, fileno=bare.detach())
 
 
-def disconnect(sock):
-    """Reset the connection of a TCP socket at once, by connect(2) to AF_UNSPEC, which Python has no form for. Raises
-    nothing."""
-    nowhere = ctypes.create_string_buffer(16)        # struct sockaddr: AF_UNSPEC is 0
-    ctypes.CDLL(None).connect(sock.fileno(), nowhere, 16)
-
-
 _SPLICE_FLAGS = 1 | 2   # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 
@@ -170,36 +163,6 @@ def new_pipe():
     return ends
 
 
-_IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50       # ip(7), ipv6(7); Python names but some of them
-
-
-def ask_for_destination(sock):
-    """Have the kernel tell with each datagram to which local address it was sent."""
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-
-
-def receive_with_destination(sock, most_bytes):
-    """Receive from a bare socket for which `ask_for_destination` was called: (data, client address, text of the local
-    address).
-
-    Raises SocketError. Python 2 has no `recvmsg`; ctypes calls it there.
-    """
-    receive = getattr(sock, 'recvmsg', None)
-    if receive is not None:
-        data, ancillary, _, client = receive(most_bytes, 128)
-    else:
-        data, ancillary, client = _recvmsg(sock, most_bytes)
-    for level, kind, value in ancillary:
-        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
-            return data, client, socket.inet_ntop(socket.AF_INET, value[4:8])          # ipi_spec_dst
-        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
-            return data, client, socket.inet_ntop(socket.AF_INET6, value[:16])         # ipi6_addr
-    return data, client, sock.getsockname()[0]
-
-
 _ANCILLARY = struct.Struct('@Lii')         # struct cmsghdr: length, level, type, see cmsg(3)
 
 
@@ -215,32 +178,25 @@ class _Message(ctypes.Structure):
                 ('flags', ctypes.c_int)]
 
 
-def _recvmsg(sock, most_bytes):
-    """recvmsg(2): (data, [(level, type, value), ...], address)."""
-    name, data, control = (ctypes.create_string_buffer(size) for size in (28, most_bytes, 128))
+def _recvmsg(sock, most_bytes, most_ancillary):
+    """recvmsg(2): (data, [(level, type, value), ...], flags, address)."""
+    name, data, control = (ctypes.create_string_buffer(size) for size in (28, most_bytes, most_ancillary))
     message, count = _call('recvmsg', sock, name, data, most_bytes, control)
     ancillary, rest, word = [], control.raw[:message.control_length], ctypes.sizeof(ctypes.c_size_t)
     while len(rest) >= _ANCILLARY.size:
         length, level, kind = _ANCILLARY.unpack(rest[:_ANCILLARY.size])
         ancillary.append((level, kind, rest[_ANCILLARY.size:length]))
         rest = rest[max(_ANCILLARY.size, -(-length // word) * word):]
-    return data.raw[:count], ancillary, _read_sockaddr(name.raw)
+    return data.raw[:count], ancillary, message.flags, _read_sockaddr(name.raw)
 
 
-def send_from(sock, local, data, address):
-    """Send a datagram by a bare, wildcard UDP socket, from the local address `local`. Raises SocketError."""
-    if sock.family == socket.AF_INET6:
-        level, kind = socket.IPPROTO_IPV6, _IPV6_PKTINFO
-        value = socket.inet_pton(sock.family, local) + struct.pack('=I', 0)              # ipi6_addr, ipi6_ifindex
-    else:
-        level, kind = socket.IPPROTO_IP, _IP_PKTINFO
-        value = struct.pack('=I4s4s', 0, socket.inet_pton(sock.family, local), b'')      # ipi_ifindex, ipi_spec_dst
-    if hasattr(sock, 'sendmsg'):
-        return sock.sendmsg([data], [(level, kind, value)], 0, address)
+def _sendmsg(sock, buffers, ancillary, flags, address):
+    """sendmsg(2) of one buffer and one piece of ancillary data: how many bytes were sent."""
+    (level, kind, value), = ancillary
     control = _ANCILLARY.pack(_ANCILLARY.size + len(value), level, kind) + value
     control += b'\0' * (-len(control) % ctypes.sizeof(ctypes.c_size_t))
     name, data, control = (ctypes.create_string_buffer(text, len(text)) for text in (
-        _write_sockaddr(sock.family, *address), data, control))
+        _write_sockaddr(sock.family, *address), buffers[0], control))
     return _call('sendmsg', sock, name, data, len(data), control)[1]
 
 
@@ -271,6 +227,11 @@ def _write_sockaddr(family, host, port, flow=0, scope=0):
     if family == socket.AF_INET:
         return head + ip + b'\0' * 8
     return head + struct.pack('!I', flow) + ip + struct.pack('=I', scope)
+
+
+#: `recvmsg` and `sendmsg` of a bare socket, called with it. Python 2 has none; ctypes calls the C library's there.
+recvmsg = getattr(_socket.socket, 'recvmsg', _recvmsg)
+sendmsg = getattr(_socket.socket, 'sendmsg', _sendmsg)
 
 
 def text_of(data):
@@ -329,9 +290,3 @@ def unblock_signals(numbers):
     for number in numbers:
         library.sigaddset(mask, number)
     library.sigprocmask(1, mask, None)           # SIG_UNBLOCK
-
-
-def reap_orphans():
-    """Have the event loop collect every child that ends, as PID 1 of a container has to; whoever waits for a child of
-    ours still gets its exit code."""
-    gevent.get_hub().loop.install_sigchld()

@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from . import __version__
 from .checks.prober import Places
-from .compat import http_server_is_sound, monotonic, reap_orphans, unblock_signals
+from .compat import http_server_is_sound, monotonic, unblock_signals
 from .errors import BindError
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
@@ -69,7 +69,7 @@ def listen_to_signals(process):
         gevent.signal_handler(number, process.ignore_signal, number)
     unblock_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP) + IDLE_SIGNALS)
     if os.getpid() == 1:
-        reap_orphans()
+        gevent.get_hub().loop.install_sigchld()        # PID 1 of a container collects every child that ends
 
 
 def bind_http(settings):

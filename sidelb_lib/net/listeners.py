@@ -10,9 +10,9 @@ import socket
 
 from gevent.socket import socket as gevent_socket
 
-from ..compat import ask_for_destination
 from . import reuse_port as sharing
 from .endpoints import family_of, is_loopback, is_wildcard
+from .local_address import ask_for_destination
 from .socket_options import bound_buffers, keep_alive, raise_receive_buffer, send_without_delay
 
 BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
@@ -40,7 +40,7 @@ def listen_tcp(host, port, reuse_port=False):
 
 
 def listen_udp(host, port, reuse_port=False, beside_wildcard=False):
-    """A UDP socket. Of a wildcard, `compat.receive_with_destination` tells to which local address a datagram came.
+    """A UDP socket. Of a wildcard, `local_address.receive_with_destination` tells to which local address a datagram came.
 
     Two sockets share a port only when both have SO_REUSEADDR. A wildcard gets it after its bind: so it refuses a second
     instance of this program, and lets its own further sockets (`beside_wildcard`) in.

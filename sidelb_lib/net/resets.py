@@ -1,11 +1,12 @@
 """Ending a TCP connection by a reset, and what of it has been delivered."""
 from __future__ import absolute_import, division, print_function
 
+import ctypes
 import fcntl
 import socket
 import struct
 
-from ..compat import SocketError, disconnect
+from ..compat import SocketError
 
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8   # states of a socket: its connection is no more; its peer has said EOF. netinet/tcp.h
 SIOCOUTQ = 0x5411                  # tcp(7): bytes in the send queue that the peer has not acknowledged
@@ -48,3 +49,10 @@ def abort(sock):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     except SocketError:               # whatever the reason: the close that follows must not be a polite one
         disconnect(sock)
+
+
+def disconnect(sock):
+    """Reset the connection of a TCP socket at once, by connect(2) to AF_UNSPEC, which Python has no form for. Raises
+    nothing."""
+    nowhere = ctypes.create_string_buffer(16)        # struct sockaddr: AF_UNSPEC is 0
+    ctypes.CDLL(None).connect(sock.fileno(), nowhere, 16)

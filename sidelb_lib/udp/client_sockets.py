@@ -3,9 +3,10 @@ from __future__ import absolute_import, division, print_function
 
 from gevent import get_hub
 
-from ..compat import READ, bare_socket, send_from
+from ..compat import READ, bare_socket
 from ..net import reuse_port as sharing
 from ..net.listeners import listen_udp
+from ..net.local_address import send_from
 
 MAX_SOCKETS = 256                  # bound to local addresses at a time
 SECONDS_UNUSED = 60.0              # then a socket is closed

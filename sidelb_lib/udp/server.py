@@ -9,11 +9,12 @@ from __future__ import absolute_import, division, print_function
 import gevent
 from gevent.server import DatagramServer
 
-from ..compat import READ, SocketError, WOULD_BLOCK, bare_socket, receive_with_destination
+from ..compat import READ, SocketError, WOULD_BLOCK, bare_socket
 from ..hub import never_waits
 from ..net import reuse_port as sharing
 from ..net.connect import wait_for
 from ..net.endpoints import is_wildcard
+from ..net.local_address import receive_with_destination
 from .client_sockets import ClientSockets
 from .forwarding import Forwarding
 from .replies import Replies
