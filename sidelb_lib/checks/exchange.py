@@ -30,6 +30,14 @@ PASSED = Result('up', None, None, None)
 class ProbeFailed(Exception):
     """The server did not pass; the text says why."""
 
+    facts = None                      # of the Result that is reported
+
+
+class ServesNobody(ProbeFailed):
+    """The server itself says that it takes no sessions now: that needs no second probe."""
+
+    facts = {'certain': True}
+
 
 class Misconfigured(Exception):
     """The check can not be made as it is set up; the text says why. Nobody's health changes."""

@@ -17,7 +17,7 @@ from collections import namedtuple
 
 from ..compat import text_of
 from ..net.endpoints import is_loopback
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, shown
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, ServesNobody, shown
 
 ROLES = ('primary', 'replica')
 SSL_REQUEST = struct.pack('!II', 8, 80877103)
@@ -28,7 +28,8 @@ ASK_TIMELINE = b'select substr(pg_walfile_name(pg_current_wal_lsn()),1,8)\0'
 MAX_MESSAGE_BYTES = 65536
 MAX_MESSAGES = 200
 MAX_ITERATIONS = 100000            # of SCRAM: more would hold up everybody
-FULL, NO_RIGHT, NO_DATABASE, BAD_PROTOCOL = '53300', '28', '3D000', '08P01'
+CANNOT_CONNECT_NOW = '57P03'       # it starts, stops or recovers
+NO_RIGHT, NO_DATABASE, BAD_PROTOCOL = '28', '3D000', '08P01'
 
 Postgres = namedtuple('Postgres', 'role')
 
@@ -219,7 +220,7 @@ def judge(refusal, is_secure, with_login=False):
         raise Misconfigured(text)
     if refusal.code[:2] == NO_RIGHT or refusal.code in (NO_DATABASE, BAD_PROTOCOL):
         return
-    raise ProbeFailed(text)
+    raise (ServesNobody if with_login and refusal.code == CANNOT_CONNECT_NOW else ProbeFailed)(text)
 
 
 def secured(address, deadline):

@@ -34,11 +34,18 @@ class Health(Membership):
             self._notify('failed', address)
 
     @never_waits
+    def report_end(self, address):
+        """A session of `address` was ended by the server, not the client: as by one that stops, and loses its role."""
+        if self._wants_role and self._knows(address):
+            self._notify('doubted', address)
+
+    @never_waits
     def report_result(self, address, result, began):
         """A probe of `address` that began at `began` has ended: `result` is a `checks.exchange.Result`, whose state is
         'down' when the server did not pass.
 
-        One failure is enough for an address that nothing speaks for: that was never probed.
+        One failure is enough for an address that nothing speaks for: that was never probed. Or where the server itself says
+        that it serves nobody, see `checks.exchange.ServesNobody`.
         """
         if not self._knows(address):
             return
@@ -47,7 +54,8 @@ class Health(Membership):
         if result.state == DOWN:
             address.failed_probes += 1
             self._note_error(address, result.text)
-            address.probes.failed(began, 1 if is_first else self._fall)
+            is_certain = is_first or (result.facts or {}).get('certain')
+            address.probes.failed(began, 1 if is_certain else self._fall)
         else:
             rise = damped(self._rise, address)
             address.probes.succeeded(now, rise)

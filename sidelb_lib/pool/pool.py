@@ -25,6 +25,7 @@ class Pool(Health):
     - `'added'`, Address: a new address; `'removed'`, Address: it has left every source;
     - `'failed'`, Address: an attempt on it failed (a good moment for a probe);
     - `'down'`, Address: it went down; `'up'`, Address: it came up;
+    - `'doubted'`, Address: with a check for a role, its server has ended a session (a good moment for a probe, too);
     - `'role'`, Address: it says that it has another role, so others may have changed theirs as well;
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'wanted'`, Pool: a session found nobody known or eligible, or waits for an answer of DNS;

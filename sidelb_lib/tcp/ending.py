@@ -19,6 +19,7 @@ from ..net.resets import unacknowledged
 # Why a session has ended, in a word for logs and metrics.
 CLIENT_END, SERVER_END = 'client_end', 'server_end'            # who said EOF first
 CLIENT_RESET, SERVER_RESET = 'client_reset', 'server_reset'
+ENDS_OF_SERVERS = (SERVER_END, SERVER_RESET)
 IDLE, HALF_CLOSE = 'idle', 'half_close'                        # the time-outs
 MAX_AGE = 'max_session_age'
 DOWN, REMOVED, DEMOTED, DRAIN = 'down', 'removed', 'demoted', 'drain'

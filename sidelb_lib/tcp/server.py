@@ -16,7 +16,7 @@ from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
 from .early_end import EarlyEnds
-from .ending import DEMOTED, DOWN, DRAIN, REMOVED, Deliveries, Sweeper
+from .ending import DEMOTED, DOWN, DRAIN, ENDS_OF_SERVERS, REMOVED, Deliveries, Sweeper
 from .queue import Queue
 from .session import Session
 from .tally import Tally, peer_text
@@ -169,6 +169,8 @@ class TcpServer(PausesAccepting, StreamServer):
             session.address.received += session.relay.inbound.moved
             if session.address.early is not None and session.relay.inbound.moved:
                 self.early_ends.disproved(session.address)
+        if reason in ENDS_OF_SERVERS:
+            self.members.report_end(session.address)
         self.tally.end(session, reason)
         self.make_room()
 

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from sidelb_lib.checks import registry
-from sidelb_lib.checks.exchange import Deadline, Misconfigured, ProbeFailed
+from sidelb_lib.checks.exchange import Deadline, Misconfigured, ProbeFailed, ServesNobody
 from sidelb_lib.config import settings
 from sidelb_lib.config.values import Secret
 from sidelb_lib.pool.members import Address
@@ -83,6 +83,13 @@ def test_one_that_can_not_serve_fails_with_its_own_words(answer, text):
     with pytest.raises(ProbeFailed) as raised:
         answered(answer)
     assert str(raised.value) == text
+
+
+@pytest.mark.parametrize('check, is_certain', [('postgres/primary', True), ('postgres', False)])
+def test_one_that_stops_is_believed_at_once_where_it_has_a_role(check, is_certain):
+    with pytest.raises(ProbeFailed) as raised:
+        answered(error(b'57P03', b'the database system is shutting down'), check)
+    assert isinstance(raised.value, ServesNobody) == is_certain
 
 
 @pytest.mark.parametrize('check, standby, state, role', [

@@ -13,7 +13,7 @@ from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.round_robin import RoundRobin
-from sidelb_lib.checks.exchange import PASSED, Misconfigured, ProbeFailed, Result
+from sidelb_lib.checks.exchange import PASSED, Misconfigured, ProbeFailed, Result, ServesNobody
 from sidelb_lib.checks.prober import MAX_AT_ONCE, MAX_DOUBTFUL_AT_ONCE, Places, Prober
 
 from ..support.recording import RecordingLog
@@ -327,6 +327,46 @@ def test_while_nobody_has_the_role_everybody_is_asked_within_a_second(pool_of_ro
     wait_until('the primary was not found', lambda: states(pool_of_roles)[2] == 'up')
     assert prober._pause(pool_of_roles.addresses()[0]) >= 54
     running.kill()
+
+
+def test_a_session_that_the_server_ended_has_it_probed_at_once_but_not_again_and_again(pool_of_roles, log):
+    """It may be stopping, and lose the role: each further client would meet that, too."""
+    fill(pool_of_roles, 2)
+    probe = Roles(1)
+    prober = Prober(pool_of_roles, probe, log, monotonic, random.random, interval=60)
+    running = gevent.spawn(prober.run)
+    wait_until('not all are known', lambda: states(pool_of_roles) == ['up', 'standby'])
+    del probe.asked[:]
+    began = monotonic()
+    for _ in range(100):
+        pool_of_roles.report_end(pool_of_roles.addresses()[0])
+        gevent.sleep(0)
+    wait_until('it is not probed', lambda: probe.asked == [1])
+    pool_of_roles.report_end(pool_of_roles.addresses()[0])
+    wait_until('it is not probed again', lambda: probe.asked == [1, 1])
+    assert monotonic() - began >= 0.25
+    running.kill()
+
+
+def test_without_a_role_sessions_that_the_server_ends_are_nothing_to_look_at(pool, log, start_prober):
+    fill(pool, 1)
+    probe = Probed()
+    prober = start_prober(probe, interval=60)
+    pool.report_end(pool.addresses()[0])
+    assert not prober._doubted
+
+
+def test_a_server_that_says_it_serves_nobody_is_down_at_once(pool, log, start_prober):
+    fill(pool, 1)
+    results = [PASSED]
+
+    def probe(address, deadline):
+        if results:
+            return results.pop()
+        raise ServesNobody('the database system is shutting down')
+    start_prober(probe, interval=0.5)
+    wait_until('it did not go down', lambda: log.events('member_down'))
+    assert pool.addresses()[0].failed_probes == 1
 
 
 def test_a_check_that_is_misconfigured_takes_nobody_down_and_is_told_once(pool, log, start_prober):
