@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function, unicode_litera
 
 import collections
 
+from .folding import folded, names_of
 from .look import CHART_WIDTH, bars, rate, size, span
 from .said import LEVELS, RANKS, natural, plural, state_of
 
@@ -29,16 +30,24 @@ ORDERS = collections.OrderedDict([
 
 def table(service, look, order='state', rows=None, skip=0):
     """The lines of the servers of a service, at most `rows` of them; what is left out is summed in the last."""
-    members = sorted(service['members'], key=ORDERS[order])
+    members = entries(service, look, order)
     if not members:
         return ['No server is known yet.']
     return _Table(service, members, look).lines(members[skip:], rows)
 
 
+def entries(service, look, order='state'):
+    """The rows: servers, or what stands for many of them."""
+    members = sorted(service['members'], key=ORDERS[order])
+    return folded(members) if order == 'state' and not look.whole else members
+
+
 class _Table(object):
     def __init__(self, service, members, look):
         self._look = look
-        self._scale = max([MIN_SCALE] + [member['history']['peak'] for member in members if 'history' in member])
+        self._suffix = service.get('suffix') or ''
+        self._scale = max([MIN_SCALE] + [member['history']['peak'] for member in members
+                                         if 'history' in member and 'members' not in member])
         self._cells = dict((id(member), cells(member, service, look)) for member in members)
         notes = [one['note'] for one in self._cells.values() if one['note']]
         self._note_width = min(max(map(len, notes)), NOTE_WIDTH) if notes else 0
@@ -52,7 +61,7 @@ class _Table(object):
         if column.key == 'chart':
             return self._look.utf8 and not self._look.whole and any('history' in member for member in members)
         if column.key == 'weight':
-            return any(member.get('weight', 1) != 1 for member in members)
+            return any(member.get('weight', 1) not in (1, None) for member in members)
         if column.key == 'tier':
             return any(member.get('tier', 1) != 1 for member in members)
         return column.key not in ('role', 'address') or any(one[column.key] for one in self._cells.values())
@@ -98,8 +107,10 @@ class _Table(object):
     def _lines_of(self, member, is_short):
         values, level = self._cells[id(member)], LEVELS.get(state_of(member), 'warn')
         if 'chart' in self._widths:
-            values = dict(values, chart=bars(member['history'], self._scale) if 'history' in member else '')
+            values = dict(values, chart=self._bars(member) if 'history' in member else '')
         line, note = self._line(values, level), values['note']
+        if 'members' in member:
+            return self._lines_of_many(member, is_short, line, note, level)
         if not note:
             return [line.rstrip()]
         if not self._own_line and (self._room is None or len(note) <= self._room):
@@ -109,6 +120,23 @@ class _Table(object):
         if is_short:
             return [line.rstrip(), '  ' + self._look.paint(level, self._look.cut_end(note, self._look.width - 2))]
         return [line.rstrip()] + [self._look.paint(level, part) for part in self._look.wrap(note, '  ')]
+
+    def _bars(self, member):
+        """One scale for all, a larger one for the sum of several."""
+        return bars(member['history'], max(self._scale, member['history']['peak'] if 'members' in member else 0))
+
+    def _lines_of_many(self, member, is_short, line, note, level):
+        """As many names as there is room for beside the note, else, where a line more does no harm, below it."""
+        room = 0 if self._own_line else self._room
+        for most in (3, 2, 1):
+            names = ' (%s)' % names_of(member, self._suffix, most)
+            if len(note) + len(names) <= room:
+                return [line + '  ' + self._look.paint(level, note) + self._look.paint('soft', names)]
+        below = [] if is_short else self._look.wrap(names_of(member, self._suffix), '  ')
+        if self._own_line:
+            return [line.rstrip(), '  ' + self._look.paint(level, self._look.cut_end(note, self._look.width - 2))] + below
+        return [line + '  ' + self._look.paint(level, self._look.cut_end(note, room))] + [
+            self._look.paint('soft', part) for part in below]
 
     def _line(self, values, level=''):
         parts = []
@@ -129,7 +157,8 @@ def cells(member, service, look):
         state = '%d/%d up' % (sum(one['state'] == 'up' for one in member['addresses']), len(member['addresses']))
     addresses = [one['address'] for one in member['addresses']]
     return {
-        'state': state, 'name': name, 'role': member.get('role') or '', 'weight': '%g' % member.get('weight', 1),
+        'state': state, 'name': name, 'role': member.get('role') or '',
+        'weight': '' if member.get('weight', 1) is None else '%g' % member.get('weight', 1),
         'tier': '%d' % member.get('tier', 1), 'address': _addresses(addresses, name, service, look),
         'for': span(member['since']) if 'since' in member else '', 'chart': '', 'active': '%d' % member['active'],
         'new': rate(member.get('new_per_second')), 'total': '%d' % member['total'], 'failed': '%d' % member['failed'],
@@ -147,6 +176,7 @@ def _addresses(addresses, name, service, look):
 
 
 def _rest(members):
+    members = [one for member in members for one in member.get('members', [member])]
     states = collections.Counter(state_of(member) for member in members)
     told = ', '.join('%d %s' % (states[state], state) for state in sorted(states, key=lambda state: RANKS.get(state, 1)))
     return '%d more: %s; %s' % (len(members), told, plural(sum(member['active'] for member in members), 'session'))

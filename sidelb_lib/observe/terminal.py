@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function, unicode_litera
 
 from .look import rate, span
 from .said import RANKS, WORST_FIRST, plural, state_of
-from .table import table
+from .table import entries, table
 
 TALL = 40                        # lines: more changes and whole heads
 MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split()
@@ -30,7 +30,7 @@ def watch(snapshot, look, height, order='state', clock='', skip=0, only=None):
     keys = 'q quit  s sort: %s  arrows scroll%s' % (order, '  0-%d service' % len(snapshot['services']) if several else '')
     bottom = ([''] + bottom if bottom else []) + [look.pair(look.paint('soft', keys), clock)]
     room = height - len(top) - len(bottom)
-    heads, rows = _shares(snapshot, services, look, room, height)
+    heads, rows = _shares(snapshot, services, look, order, room, height)
     lines = list(top)
     for name, service in services:
         if name in rows:
@@ -39,7 +39,7 @@ def watch(snapshot, look, height, order='state', clock='', skip=0, only=None):
     return [line.rstrip() for line in lines + [''] * (height - len(bottom) - len(lines)) + bottom][-height:]
 
 
-def _shares(snapshot, services, look, room, height):
+def _shares(snapshot, services, look, order, room, height):
     """({service: its head}, {service: how many lines its table gets}): what is wrong first, the worst service first."""
     heads, rows = {}, {}
     alone = len(services) == 1
@@ -51,8 +51,9 @@ def _shares(snapshot, services, look, room, height):
             heads[name] = [''] + _short_head(name, service, look) + rings(service, look, True)
     for urgent in (True, False):
         for position, (name, service) in enumerate(services):
-            full = len(service['members']) + 1
-            wrong = sum(RANKS.get(state_of(member), 1) < RANKS['up'] for member in service['members'])
+            members = entries(service, look, order)
+            full = len(members) + 1
+            wrong = sum(RANKS.get(state_of(member), 1) < RANKS['up'] for member in members)
             if name not in rows:
                 wanted = min(full, wrong + 2) if urgent else full
                 if urgent and not wrong or room - len(heads[name]) < min(3, full) and not alone:

@@ -18,7 +18,7 @@ import tty
 
 from . import terminal
 from .look import ESCAPE, Look, span
-from .table import ORDERS
+from .table import ORDERS, entries
 from ..errors import SidelbError
 
 ENTER = '\x1b[?1049h\x1b[?25l\x1b[?7l'           # alternate screen, no cursor, no wrapping
@@ -54,7 +54,8 @@ class Screen(object):
     def press(self, key, rows):
         """Returns whether the key ends it."""
         services = self.snapshot['services']
-        last = max([len(service['members']) for service in services.values()] + [1]) - 1
+        order = list(ORDERS)[self._order]
+        last = max([len(entries(service, Look(), order)) for service in services.values()] + [1]) - 1
         if key in 'qQ\x03\x04':
             return True
         if key == 's':

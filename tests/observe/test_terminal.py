@@ -18,6 +18,7 @@ import termios
 import pytest
 
 from sidelb_lib.observe import terminal
+from sidelb_lib.observe.folding import folded, names_of
 from sidelb_lib.observe.look import ESCAPE, Look, bars, clean, size, span
 from sidelb_lib.observe.watching import END, Screen
 
@@ -59,16 +60,61 @@ def test_the_screen_is_exactly_as_high_as_the_terminal_and_keeps_its_head(path, 
 
 
 def test_servers_that_are_down_come_first_then_names_with_numbers_as_numbers():
-    lines = terminal.status(sample('50-outage'), Look(80))
+    lines = terminal.status(sample('50'), Look(80))
     states = [line.split()[0] for line in lines if 'postgres-replica-' in line and not line.startswith('DNS')]
     assert states == sorted(states, key=['down', '1/2', 'up'].index) and states[0] == 'down'
 
 
 def test_eighty_columns_keep_state_server_age_sessions_and_note():
-    titles = [line for line in terminal.status(sample('50-outage'), Look(80)) if line.startswith('STATE')][0].split()
+    titles = [line for line in terminal.status(sample('50'), Look(80)) if line.startswith('STATE')][0].split()
     assert [title for title in ('STATE', 'SERVER', 'FOR', 'SESSIONS', 'NOTE') if title not in titles] == []
-    wide = [line for line in terminal.status(sample('50-outage'), Look(160)) if line.startswith('STATE')][0]
+    wide = [line for line in terminal.status(sample('50'), Look(160)) if line.startswith('STATE')][0]
     assert [title for title in ('ADDRESS', '15 MINUTES', 'TOTAL', 'RECEIVED') if title not in wide] == []
+
+
+def test_an_outage_of_fifty_servers_is_a_line_that_names_a_few():
+    lines = terminal.status(sample('50-outage'), Look(80))
+    down = [position for position, line in enumerate(lines) if line.startswith('down ')]
+    assert len(down) == 1 and 'all 50' in lines[down[0]] and lines[down[0]].endswith('connection refused')
+    assert lines[down[0] + 1] == '  postgres-replica-001, postgres-replica-002, postgres-replica-003 and 47 more'
+    wide = [line for line in terminal.status(sample('50-outage'), Look(200)) if line.startswith('down ')]
+    assert len(wide) == 1 and wide[0].endswith('postgres-replica-002, postgres-replica-003 and 47 more)')
+    assert len([line for line in terminal.status(sample('50-outage'), Look(None)) if line.startswith('down ')]) == 50
+
+
+def down(number, tier=1, note='connection refused', state='down', **changes):
+    return dict({'name': 'cache-%d' % number, 'state': state, 'tier': tier, 'weight': 1, 'note': note, 'addresses': [],
+                 'active': 1, 'new_per_second': None, 'total': 2, 'failed': 3, 'bytes_sent': 4, 'bytes_received': 5,
+                 'since': number}, **changes)
+
+
+def test_servers_of_one_state_tier_and_reason_are_folded_from_ten_on_and_those_who_serve_never():
+    members = [down(n) for n in range(1, 11)] + [down(n, note='timed out') for n in range(11, 20)]
+    members += [down(n, 2, weight=n) for n in range(20, 40)] + [down(n, 2, '', 'up') for n in range(40, 60)]
+    members += [down(n, 3) for n in range(60, 70)]
+    found = folded(members)
+    assert [one['name'] for one in found if one['state'] == 'down'] == (
+        ['10 servers'] + ['cache-%d' % n for n in range(11, 20)] + ['20 servers', 'all 10 of tier 3'])
+    assert len([one for one in found if one['state'] == 'up']) == 20
+    ten, twenty = found[0], found[10]
+    assert (ten['active'], ten['total'], ten['failed'], ten['since'], ten['weight']) == (10, 20, 30, 10, 1)
+    assert twenty['weight'] is None and names_of(twenty, '') == 'cache-20, cache-21, cache-22 and 17 more'
+
+
+def test_the_bars_of_a_folded_line_are_the_sum():
+    history = {'load': '.' * 30 + 'z' * 30 + '0' * 30, 'peak': 3, 'states': '.30u30d30'}
+    history = folded([down(n, history=history) for n in range(10)])[0]['history']
+    assert (history['peak'], history['load']) == (30, '.' * 30 + 'z' * 30 + '0' * 30)
+
+
+def test_in_another_order_each_server_is_a_line():
+    screen = Screen(False, True)
+    screen.snapshot = sample('50-outage')
+    assert len([line for line in screen.lines(80, 24, 0) if line.startswith('down   all 50 ')]) == 1
+    screen.press('\x1b[F', 24)
+    assert 'all 50' in '\n'.join(screen.lines(80, 24, 0))               # there is nothing to scroll
+    screen.press('s', 24)
+    assert len([line for line in screen.lines(80, 24, 0) if line.startswith('down ')]) > 10
 
 
 def test_every_service_with_something_wrong_gets_a_table_on_a_small_screen():
