@@ -26,7 +26,7 @@ from .observe.status_place import StatusPlace
 from .observe.status_socket import StatusServer
 from .observe.systemd import notify, watchdog_seconds
 from .reloading import Reloader
-from .service import Service
+from .service.service import Service
 
 #: Signals that would end the program at once, without a drain, and mean nothing to it.
 IDLE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)

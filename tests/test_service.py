@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.limits import Budget
-from sidelb_lib.service import Service
+from sidelb_lib.service.service import Service
 
 from .support import nameserver
 from .support.making import making

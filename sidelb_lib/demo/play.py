@@ -19,7 +19,7 @@ from ..config import settings
 from ..errors import SidelbError
 from ..limits import Budget, raise_descriptor_limit
 from ..observe.logs import EventLog
-from ..service import Service
+from ..service.service import Service
 from .zone import NameServer, Zone
 
 RING = 'db.example.com'

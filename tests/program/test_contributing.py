@@ -79,8 +79,8 @@ def test_the_page_has_one_of_each_kind():
         'sidelb_lib/policies/toss.py', 'sidelb_lib/checks/echo.py', 'sidelb_lib/discovery/directory.py']
     assert [path for path, language, _ in blocks() if language == 'diff'] == [
         'sidelb_lib/policies/registry.py', 'sidelb_lib/checks/registry.py', 'sidelb_lib/config/table.py',
-        'sidelb_lib/service.py', 'sidelb_lib/observe/metrics.py', 'docs/metrics.md', 'sidelb_lib/discovery/sources.py',
-        'sidelb_lib/config/table.py']
+        'sidelb_lib/service/service.py', 'sidelb_lib/observe/metrics.py', 'docs/metrics.md',
+        'sidelb_lib/discovery/sources.py', 'sidelb_lib/config/table.py']
 
 
 @pytest.mark.once

@@ -351,8 +351,8 @@ def test_parts_that_are_replaced_listen_to_the_pool_no_more(servers):
         wait_until('names are not looked up', lambda: service.sources)
 
         def listeners_and_loops():
-            loops = [loop for loop in service._loops if not loop.dead]
-            return len(service.pool.observers), len(service._sources._names.observers), len(loops)
+            loops = service._loops.living()
+            return len(service.pool.observers), len(service._feed._made._names.observers), len(loops)
         for _ in range(3):
             assert process.reload() == []
             gevent.sleep(0.02)

@@ -9,13 +9,13 @@ import pytest
 from gevent.event import Event
 
 from sidelb_lib import compat
-from sidelb_lib import rebalancing
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.limits import Budget
 from sidelb_lib.observe import naming, session_list
 from sidelb_lib.observe.commands import Commands
-from sidelb_lib.service import Service
+from sidelb_lib.service import rebalancing
+from sidelb_lib.service.service import Service
 
 from ..support.making import making
 from ..support.recording import RecordingLog

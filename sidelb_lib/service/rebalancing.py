@@ -5,8 +5,8 @@ import heapq
 
 import gevent
 
-from .compat import paced
-from .errors import REBALANCE
+from ..compat import paced
+from ..errors import REBALANCE
 
 ROUND_SECONDS = 1.0
 AT_ONCE = 256                    # sessions looked at between two pauses

@@ -1,0 +1,1 @@
+"""One balancer, made of the parts that lie below."""
