@@ -39,8 +39,8 @@ def run(configuration, environ, reread=None):
     """
     settings = configuration.process
     writer = LineWriter(sys.stdout.fileno())
+    log = EventLog(writer, settings.log_level, settings.log_format)
     try:
-        log = EventLog(writer, settings.log_level, settings.log_format)
         writer.on_loss = lambda count: log.warning(
             'log_lines_dropped', '{count} log line(s) dropped: they could not be written in time', count=count)
         for variable, hint in settings.unknown_variables:
@@ -52,6 +52,7 @@ def run(configuration, environ, reread=None):
         process.drain()
         process.stop()
     finally:
+        log.close()
         writer.close()
     return 0
 

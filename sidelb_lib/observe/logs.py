@@ -12,6 +12,7 @@ import time
 import gevent
 from gevent import get_hub, monkey
 
+from .text_log import TextLog
 from ..compat import WRITE, monotonic, poll
 
 LEVELS = ('debug', 'info', 'warning', 'error')
@@ -45,8 +46,9 @@ class EventLog(object):
 
     def __init__(self, write, level='info', form='text', clock=time.time, steady_clock=monotonic):
         self._write = write
-        self.change(level, form)
         self._clock = clock
+        self._text = TextLog(write, format_text, clock)
+        self.change(level, form)
         self._steady_clock = steady_clock
         self._window_end = 0
         self._seen = {}                  # (event, lasting fields) -> [times seen in this window, level, last message]
@@ -57,7 +59,8 @@ class EventLog(object):
     def change(self, level, form):
         """Write another level, or in another form, from now on."""
         self._least = LEVELS.index(level)
-        self._format = format_json if form == 'json' else format_text
+        self.close()
+        self._tell_line = self._write_json if form == 'json' else self._text
 
     def debug(self, event, template, **fields):
         if self._least == 0:             # never folded: who asks for each connection gets each connection
@@ -89,10 +92,17 @@ class EventLog(object):
             self._window_timer = gevent.spawn_later(FOLD_SECONDS, self._next_window)
 
     def _tell(self, *told):
-        self._write(self._format(*told))
+        self._tell_line(*told)
         self.recent.append(told)
         for follower in self.followers:
             follower(told)
+
+    def _write_json(self, *told):
+        self._write(format_json(*told))
+
+    def close(self):
+        """Write what is left to be told together."""
+        self._text.close()
 
     def _next_window(self):
         """Sum up what was folded in the window that ends, and begin the next."""
