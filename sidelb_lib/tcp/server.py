@@ -16,7 +16,8 @@ from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
 from .early_end import EarlyEnds
-from .ending import DEMOTED, DOWN, DRAIN, ENDS_OF_SERVERS, REMOVED, Deliveries, Sweeper
+from .ending import DRAIN, ENDS_OF_SERVERS, Deliveries, Sweeper
+from .fate import endings
 from .queue import Queue
 from .session import Session
 from .tally import Tally, peer_text
@@ -187,16 +188,11 @@ class TcpServer(PausesAccepting, StreamServer):
     @never_waits
     def _pool_changed(self, event, subject):
         """The pool's observer."""
-        settings = self.settings
         if event == 'filled':
             self._answers_came.set()
-        elif event == 'down' and settings.on_down == 'close' and not subject.member.up:
-            for address in subject.member.addresses:
-                self.cut_sessions_of(address, DOWN)
-        elif event == 'removed' and settings.on_removed == 'close':
-            self.cut_sessions_of(subject, REMOVED)
-        elif event == 'demoted' and (settings.on_demoted or on_demoted_by(settings.check.role)) == 'close':
-            self.cut_sessions_of(subject, DEMOTED)
+        else:
+            for address, reason in endings(event, subject, self.settings):
+                self.cut_sessions_of(address, reason)
 
     @never_waits
     def cut_sessions_of(self, address, reason):
@@ -314,8 +310,3 @@ class TcpServer(PausesAccepting, StreamServer):
                 sent, received = totals.get(session.address, (0, 0))
                 totals[session.address] = sent + session.relay.outbound.moved, received + session.relay.inbound.moved
         return totals
-
-
-def on_demoted_by(role):
-    """What `on_demoted` is by default: writes must not go on to a former primary, but a replica that lags can be read."""
-    return 'close' if role == 'primary' else 'keep'
