@@ -8,11 +8,10 @@ from __future__ import absolute_import, division, print_function
 
 import hashlib
 import struct
-from collections import namedtuple
 
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, shown
+from . import roles
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, shown
 
-ROLES = ('primary', 'replica')
 CAPABILITIES = 0x1 | 0x200 | 0x8000 | 0x80000        # LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH
 UTF8MB4 = 45
 MAX_PACKET_BYTES = 1 << 24
@@ -20,13 +19,7 @@ ACCESS_DENIED, NO_DATABASE_RIGHT, WANTS_TLS = 1045, 1044, 3159
 QUIT, QUERY = b'\x01', b'\x03'
 NATIVE, CACHING_SHA2 = b'mysql_native_password', b'caching_sha2_password'
 
-Mysql = namedtuple('Mysql', 'role')
-
-
-def parse(arguments):
-    if arguments is not None and arguments not in ROLES:
-        raise ValueError('the role is primary or replica')
-    return Mysql(arguments)
+parse = roles.parse
 
 
 def make(options, context):
@@ -105,9 +98,8 @@ class Session(object):
         for _ in range(8):
             packet = self._read()
             if packet[:1] in (b'\x01', b'\x02') and packet[1:] in (b'0', b'1'):
-                role = 'primary' if packet[1:] == b'0' else 'replica'
                 self._drain()
-                return Result('up' if role == wanted else 'standby', role, None, None)
+                return roles.result(roles.PRIMARY if packet[1:] == b'0' else roles.REPLICA, wanted)
         raise ProbeFailed('the server does not tell its role')
 
     def _drain(self):

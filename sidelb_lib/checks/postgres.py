@@ -13,13 +13,12 @@ import hmac
 import os
 import re
 import struct
-from collections import namedtuple
 
 from ..compat import text_of
 from ..net.endpoints import is_loopback
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, ServesNobody, shown
+from . import roles
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, ServesNobody, shown
 
-ROLES = ('primary', 'replica')
 SSL_REQUEST = struct.pack('!II', 8, 80877103)
 TERMINATE = b'X\0\0\0\4'
 ASK_READ_ONLY = b'show transaction_read_only\0'
@@ -31,13 +30,7 @@ MAX_ITERATIONS = 100000            # of SCRAM: more would hold up everybody
 CANNOT_CONNECT_NOW = '57P03'       # it starts, stops or recovers
 NO_RIGHT, NO_DATABASE, BAD_PROTOCOL = '28', '3D000', '08P01'
 
-Postgres = namedtuple('Postgres', 'role')
-
-
-def parse(arguments):
-    if arguments is not None and arguments not in ROLES:
-        raise ValueError('the role is primary or replica')
-    return Postgres(arguments)
+parse = roles.parse
 
 
 def make(options, context):
@@ -107,13 +100,13 @@ class Session(object):
             if parameters.get('default_transaction_read_only') == 'on':
                 standby = 'on'
             is_known = parameters.get('in_hot_standby') == standby == 'off'      # PostgreSQL 14 and newer, not a likeness
-            facts = self._timeline() if is_known and wanted == 'primary' else None
+            facts = self._timeline() if is_known and wanted == roles.PRIMARY else None
         except Refusal as refusal:
             judge(refusal, self._is_secure, with_login=True)
             raise Misconfigured(str(refusal))
         self._leave(TERMINATE)
-        role = 'replica' if standby == 'on' else 'primary'
-        return Result('up' if role == wanted else 'standby', role, None, facts)
+        role = roles.REPLICA if standby == 'on' else roles.PRIMARY
+        return roles.result(role, wanted)._replace(facts=facts)
 
     def _leave(self, goodbye):
         self._conversation.end(goodbye)

@@ -5,20 +5,13 @@ PING and ROLE go in one send, and both must pass: a server that loads its data s
 from __future__ import absolute_import, division, print_function
 
 import re
-from collections import namedtuple
 
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, Result, shown
+from . import roles
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, shown
 
-ROLES = ('primary', 'replica')
 MAX_REPLY_BYTES = 16384
 
-Redis = namedtuple('Redis', 'role')
-
-
-def parse(arguments):
-    if arguments is not None and arguments not in ROLES:
-        raise ValueError('the role is primary or replica')
-    return Redis(arguments)
+parse = roles.parse
 
 
 def make(options, context):
@@ -73,14 +66,14 @@ def role_of(reply, wanted):
     """The Result for the array that ROLE gives. A replica counts when it is connected to its primary."""
     first = reply[0] if isinstance(reply, list) and reply else None
     if first == b'master':
-        return Result('up' if wanted == 'primary' else 'standby', 'primary', None, None)
+        return roles.result(roles.PRIMARY, wanted)
     if first in (b'slave', b'replica'):
-        if wanted == 'primary':
-            return Result('standby', 'replica', None, None)
+        if wanted == roles.PRIMARY:
+            return roles.result(roles.REPLICA, wanted)
         state = reply[3] if len(reply) > 3 else b''
         if state != b'connected':
             raise ProbeFailed('the replica is not connected to its primary (%s)' % shown(bytes(state)))
-        return Result('up', 'replica', None, None)
+        return roles.result(roles.REPLICA, wanted)
     if first == b'sentinel':
         raise ProbeFailed('this is a Sentinel')
     raise ProbeFailed('ROLE is answered by another thing')

@@ -21,15 +21,17 @@ from ..compat import new_socket
 #: One kind. `protocols`: for whose servers it is; `arguments`: what may follow the name; `meaning`: what passes.
 Check = namedtuple('Check', 'name protocols arguments meaning')
 
+_ROLE = '[:PORT][/primary|replica|prefer-replica]'
+
 CHECKS = (
     Check('tcp', ('tcp',), '[:PORT]', 'a connection can be opened; the server does not notice'),
     Check('udp', ('udp',), '', 'a line break is not refused; silence passes'),
     Check('dns', ('udp',), '[/NAME]', 'a question is answered'),
     Check('http', ('tcp',), '[:PORT][/PATH]', 'a request is answered with a status that passes, see check_expect'),
     Check('https', ('tcp',), '[:PORT][/PATH]', 'as http, over TLS'),
-    Check('postgres', ('tcp',), '[:PORT][/primary|replica]', 'PostgreSQL takes sessions; or has the role'),
-    Check('mysql', ('tcp',), '[:PORT][/primary|replica]', 'MySQL or MariaDB evaluates logins; or has the role'),
-    Check('redis', ('tcp',), '[:PORT][/primary|replica]', 'PING is answered; or the role'),
+    Check('postgres', ('tcp',), _ROLE, 'PostgreSQL takes sessions; or has the role'),
+    Check('mysql', ('tcp',), _ROLE, 'MySQL or MariaDB evaluates logins; or has the role'),
+    Check('redis', ('tcp',), _ROLE, 'PING is answered; or has the role'),
     Check('tls', ('tcp',), '[:PORT][/NAME]', 'a TLS handshake ends well'),
     Check('run', ('tcp', 'udp'), ':PATH[,role]', 'a program says so'),
     Check('script', ('tcp', 'udp'), 'want:TEXT,ask:TEXT,...', 'a conversation goes as written'),

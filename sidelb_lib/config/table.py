@@ -86,7 +86,7 @@ TABLE = _table(
     ('Health', (
         _row('check', checks.parse, 'tcp',
              'how servers are probed, KIND[:PORT][/WHAT]: tcp (connects; the server does not notice), http[/PATH], https, '
-             'postgres[/primary|replica], mysql[/...], redis[/...], tls, run:PATH[,role] (a program) or '
+             'postgres[/primary|replica|prefer-replica], mysql[/...], redis[/...], tls, run:PATH[,role] (a program) or '
              'want:TEXT,ask:TEXT,... (a conversation); for proto=udp: udp (the default there: a line break, and a refusal '
              'is a failure; choose off for one-way services like syslog), dns[/NAME] (wants an answer) or '
              'ask:TEXT,want:TEXT (a reply that begins so); off'),

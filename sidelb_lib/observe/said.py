@@ -8,7 +8,6 @@ RANKS = {'down': 0, 'partly up': 1, 'unchecked': 2, 'departing': 3, 'draining': 
 LEVELS = {'down': 'bad', 'partly up': 'warn', 'unchecked': 'warn', 'departing': 'idle', 'draining': 'idle', 'up': 'good',
           'standby': 'idle'}
 WORST_FIRST = ('bad', 'warn', 'good')
-ROLES = ('primary', 'replica', 'prefer-replica')
 
 
 def state_of(member):

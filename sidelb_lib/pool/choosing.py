@@ -8,34 +8,37 @@ from .members import DRAINING, STANDBY, UNCHECKED
 
 #: How an address is taken, the larger the better; a member as its best address. The policy has those of the best
 #: standing that there is.
-TAKEN, NEWCOMER, LAST_RESORT, NEVER = 3, 2, 1, 0
+TAKEN, SECOND, NEWCOMER, LAST_RESORT, NEVER = STANDINGS = 4, 3, 2, 1, 0
+
+#: The role that a check asks for -> the one that is taken while nobody has it.
+SECOND_BEST = {'prefer-replica': 'primary'}
 
 #: The setting `prefer`: of what family the addresses are that a server's sessions go to while they may.
 FAMILIES = {'ipv4': socket.AF_INET, 'ipv6': socket.AF_INET6, 'any': None}
 
 
-def standing_of(address, weightless, by_role):
-    """How an address is taken. `weightless`: its member has weight 0; `by_role`: a check asks for a role."""
+def standing_of(address, weightless, role):
+    """How an address is taken. `weightless`: its member has weight 0; `role`: what a check asks for, or None."""
     if address.is_drained or address.found in (DRAINING, STANDBY):
         return NEVER
     if not address.up or weightless:
-        return NEVER if by_role else LAST_RESORT
+        return NEVER if role else LAST_RESORT
     if address.state == UNCHECKED:
-        return NEVER if by_role else NEWCOMER if address.is_newcomer else TAKEN
-    return TAKEN
+        return NEVER if role else NEWCOMER if address.is_newcomer else TAKEN
+    return SECOND if role and address.role == SECOND_BEST.get(role) else TAKEN
 
 
 class Choosing(object):
     """Keeps the policy's members those of the best standing. A change costs the same however many there are, but for the
     moment when that standing changes."""
 
-    def __init__(self, policy, log, by_role, prefer='ipv4'):
+    def __init__(self, policy, log, role, prefer='ipv4'):
         self.level = NEVER           # the best standing that there is
         self._policy = policy
         self._log = log
-        self._by_role = by_role
+        self._role = role
         self._family = FAMILIES[prefer]
-        self._members = dict((standing, set()) for standing in (TAKEN, NEWCOMER, LAST_RESORT, NEVER))
+        self._members = dict((standing, set()) for standing in STANDINGS)
         self._told = set()           # the members that the policy has
         self._capacity = set()       # those that count as capacity of their tier
         self._know = getattr(policy, 'know', None)
@@ -43,7 +46,7 @@ class Choosing(object):
     def review(self, member):
         """Something of a member or its addresses has changed, or it is new."""
         weightless = member.full_weight == 0
-        standings = [standing_of(address, weightless, self._by_role) for address in member.addresses]
+        standings = [standing_of(address, weightless, self._role) for address in member.addresses]
         best = max(standings)
         taken = [address for address, standing in zip(member.addresses, standings) if standing == best > NEVER]
         preferred = [address for address in taken if address.family == self._family]
@@ -79,7 +82,7 @@ class Choosing(object):
         if standing is not None:
             self._members[standing].add(member)
         member.standing = standing
-        level = [level for level in (TAKEN, NEWCOMER, LAST_RESORT, NEVER) if self._members[level] or not level][0]
+        level = [level for level in STANDINGS if self._members[level] or not level][0]
         if level == self.level:
             changed = (member,)
         else:
@@ -97,8 +100,9 @@ class Choosing(object):
                 self._policy.remove(member)
 
     def counts(self):
-        """(how many members get new sessions, how many there are)."""
-        return len(self._members[TAKEN]), sum(len(members) for members in self._members.values())
+        """(how many members get new sessions, or come next, how many there are)."""
+        up = len(self._members[TAKEN]) + len(self._members[SECOND])
+        return up, sum(len(members) for members in self._members.values())
 
     def _tell_level(self, level):
         if level == LAST_RESORT:
@@ -123,7 +127,7 @@ class Choosing(object):
         for member in list(self._told):
             for address in member.rest:
                 yield address
-        for standing in (NEWCOMER, LAST_RESORT):
+        for standing in (SECOND, NEWCOMER, LAST_RESORT):
             for member in list(self._members[standing]) if standing < self.level else ():
                 for address in itertools.chain(member.usable, member.spare, member.rest):
                     yield address

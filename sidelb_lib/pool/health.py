@@ -51,6 +51,7 @@ class Health(Membership):
             return
         now = self._clock()
         is_first, address.last_probe = address.last_probe is None, now
+        former_role = address.role
         if result.state == DOWN:
             address.failed_probes += 1
             self._note_error(address, result.text)
@@ -67,6 +68,8 @@ class Health(Membership):
         self._settle(address)
         if self._roles:
             self._roles.settle(address, now)
+            if address.role != former_role:        # with prefer-replica it may be `up` as before, and come second now
+                self._review(address.member)
         if result.state == DOWN:
             self._notify('failed', address)
 

@@ -43,7 +43,7 @@ class Pool(Health):
         self._policy = policy
         self._read(settings)
         self._roles = self._make_roles(settings)
-        self._choosing = Choosing(policy, log, self._wants_role, settings.prefer)
+        self._choosing = Choosing(policy, log, settings.check.role, settings.prefer)
         self._slow_start = self._make_slow_start(settings)
 
     def _read(self, settings):
@@ -69,7 +69,7 @@ class Pool(Health):
                 address.found = address.role = None
         if policy is not None:
             self._policy = policy
-            self._choosing = Choosing(policy, self._log, self._wants_role, settings.prefer)
+            self._choosing = Choosing(policy, self._log, settings.check.role, settings.prefer)
             self._slow_start = self._make_slow_start(settings)
             for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
                 member.standing = None

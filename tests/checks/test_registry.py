@@ -61,6 +61,8 @@ def test_an_unknown_one_names_all():
     ('tcp:', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
     ('tcp:65536', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
     ('tcp:http', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
+    ('postgres/primay', 'the role is primary, replica or prefer-replica, did you mean primary?: write '
+                        'postgres[:PORT][/primary|replica|prefer-replica]'),
     ('dns:53', 'dns has no port of its own: write dns[/NAME]')])
 def test_a_wrong_one_is_told_with_its_grammar_or_the_near_miss(text, says):
     assert mistake(text) == says

@@ -26,13 +26,17 @@ class PrimaryCheck(object):
     name, role, port = 'test', 'primary', None
 
 
+class PreferringCheck(PrimaryCheck):
+    role = 'prefer-replica'
+
+
 class World(object):
     """Three servers."""
 
-    def __init__(self):
+    def __init__(self, check=PrimaryCheck()):
         self.now = 1000.0
         self.log, self.heard = RecordingLog(), []
-        settings = defaults(check_interval=5.0)._replace(check=PrimaryCheck())
+        settings = defaults(check_interval=5.0)._replace(check=check)
         self.pool = Pool(RoundRobin(lambda: 0.0), self.log, lambda: self.now, settings)
         self.pool.update('ring', [Group(None, [('10.0.0.%d' % last, 1)]) for last in (1, 2, 3)])
         self.pool.observers.append(lambda event, subject: self.heard.append((event, str(subject))))
@@ -142,3 +146,53 @@ def test_a_role_that_cannot_be_asked_for_is_forgotten_but_for_the_only_primary(w
     for address in (world.one, world.two):
         world.pool.report_unknown(address)
     assert (world.one.state, world.two.state) == ('up', 'unchecked') and world.taken() is world.one
+
+
+# --- prefer-replica ----------------------------------------------------------------------------------------------------
+
+REPLICA_WANTED = Result('up', 'replica', None, None)
+
+
+@pytest.fixture
+def preferring():
+    return World(PreferringCheck())
+
+
+def test_the_primary_is_taken_while_there_is_no_replica(preferring):
+    preferring.say(primary(), FAILED, FAILED)
+    assert preferring.taken() is preferring.one and preferring.pool.healthy
+
+
+def test_replicas_come_first_and_the_primary_is_up_all_the_same(preferring):
+    preferring.say(primary(), REPLICA_WANTED, REPLICA_WANTED)
+    assert set(preferring.taken() for _ in range(6)) == set([preferring.two, preferring.three])
+    assert preferring.one.state == 'up' and ('demoted', '10.0.0.1:1') not in preferring.heard
+    preferring.pool.drain(preferring.two.member)
+    for _ in range(2):
+        preferring.say(None, None, FAILED)
+    assert preferring.taken() is preferring.one
+
+
+def test_a_client_whose_replica_refuses_goes_to_the_primary(preferring):
+    preferring.say(primary(), REPLICA_WANTED, FAILED)
+    lease = preferring.pool.take()
+    lease.failed('refused')
+    lease.end()
+    with preferring.pool.take(lease.tried) as other:
+        assert (lease.address, other.address) == (preferring.two, preferring.one)
+
+
+def test_a_replica_that_is_promoted_comes_second_from_then_on(preferring):
+    preferring.say(FAILED, REPLICA_WANTED, REPLICA_WANTED)
+    preferring.say(None, primary())
+    assert set(preferring.taken() for _ in range(4)) == set([preferring.three])
+    preferring.say(None, REPLICA_WANTED)
+    assert set(preferring.taken() for _ in range(4)) == set([preferring.two, preferring.three])
+
+
+def test_who_waits_for_anybody_hears_of_the_primary(preferring):
+    preferring.say(FAILED, FAILED, FAILED)
+    del preferring.heard[:]
+    preferring.say(primary())
+    preferring.say(primary())
+    assert ('available', repr(preferring.pool)) in preferring.heard

@@ -7,6 +7,7 @@ import struct
 from ..support.clients import connect, read_all
 from ..support.program import Sidelb
 from ..support.servers import Server
+from ..support.waiting import wait_until
 
 STOPS = b'E' + struct.pack('!I', 53) + b'SFATAL\0C57P03\0Mthe database system is shutting down\0\0'
 
@@ -17,9 +18,11 @@ class Database(Server):
     def __init__(self, ip, standby):
         Server.__init__(self, ip, ip, behaviour=self._serve)
         self.standby = standby
+        self.sessions_begun = []             # those of clients, of which a probe is none
 
     def _serve(self, session):
-        session.recv()
+        if b'application_name' not in session.recv():
+            self.sessions_begun.append(session)
         if self.standby is None:
             return session.sock.sendall(STOPS)
         parameter = b'in_hot_standby\0' + self.standby + b'\0'
@@ -53,3 +56,23 @@ def test_one_client_meets_a_server_that_stops_and_the_next_ones_wait_for_another
         other.standby = b'off'
         assert begun(balancer)[:1] == b'R'
         assert other.served and balancer.status()['connections']['refused'] == {}
+
+
+def test_new_sessions_go_to_the_primary_while_there_is_no_replica_and_back():
+    with Database('127.0.0.2', b'off') as primary, Database('127.0.0.3', b'on') as replica, \
+            Sidelb('check=postgres/prefer-replica', 'check_interval=200ms', primary, replica) as balancer:
+        balancer.wait_for_status('not all are up', lambda status: all(
+            member['state'] == 'up' and member['role'] for member in status['members']))
+
+        def reached(server):
+            before = len(server.sessions_begun)
+            begun(balancer)
+            return len(server.sessions_begun) > before
+        assert reached(replica)
+        replica.refuse()
+        assert reached(primary)                        # at once: the connect fails over
+        balancer.wait_for_status('the replica is up', lambda status: 'down' in [
+            member['state'] for member in status['members']])
+        assert reached(primary)
+        replica.listen()
+        wait_until('the replica gets nobody', lambda: reached(replica))
