@@ -37,8 +37,10 @@ BAD_HEADER = 'bad_proxy_header'
 NO_HEADER = 'no_proxy_header_in_time'
 DENIALS = (NOT_ALLOWED, NOT_TRUSTED, BAD_HEADER, NO_HEADER)
 
-#: Why a session was ended by a person, or because its server had more than its share: in logs and metrics.
-ADMIN, REBALANCE = 'admin', 'rebalance'
+#: Why a session has ended, of TCP and UDP alike, in logs and metrics. ADMIN: a person wanted it; REBALANCE: its server had
+#: more than its share.
+IDLE, FAILED = 'idle', 'failed'
+DOWN, REMOVED, DRAIN, ADMIN, REBALANCE = 'down', 'removed', 'drain', 'admin', 'rebalance'
 
 
 class NobodyReachable(SidelbError):

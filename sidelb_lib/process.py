@@ -29,7 +29,7 @@ from .reloading import Reloader
 from .service.service import Service
 
 #: Signals that would end the program at once, without a drain, and mean nothing to it.
-IDLE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+IDLE_SIGNALS = (signal.SIGUSR2, signal.SIGALRM)
 
 
 def run(configuration, environ, reread=None):
@@ -58,7 +58,8 @@ def run(configuration, environ, reread=None):
 
 
 def listen_to_signals(process):
-    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reads the file of services again, looks up and probes.
+    """SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reads the file of services again, looks up and probes,
+    SIGUSR1 opens the files of access logs again.
 
     gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
     fails.
@@ -66,9 +67,10 @@ def listen_to_signals(process):
     gevent.signal_handler(signal.SIGTERM, process.request_stop)
     gevent.signal_handler(signal.SIGINT, process.request_stop)
     gevent.signal_handler(signal.SIGHUP, process.hang_up)
+    gevent.signal_handler(signal.SIGUSR1, process.reopen_access_logs)
     for number in IDLE_SIGNALS:
         gevent.signal_handler(number, process.ignore_signal, number)
-    unblock_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP) + IDLE_SIGNALS)
+    unblock_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) + IDLE_SIGNALS)
     if os.getpid() == 1:
         gevent.get_hub().loop.install_sigchld()        # PID 1 of a container collects every child that ends
 
@@ -157,6 +159,12 @@ class Process(object):
         self.refresh()
         self._notify_ready()
         return mistakes
+
+    def reopen_access_logs(self):
+        """SIGUSR1: whoever rotates them has moved the files."""
+        reopened = [name for name, service in self.services.items() if service.reopen_access_log()]
+        if not reopened:
+            self.ignore_signal(int(signal.SIGUSR1))
 
     def ignore_signal(self, number):
         self.log.info('signal_ignored', 'signal {number} means nothing here', number=number)

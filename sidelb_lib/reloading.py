@@ -59,13 +59,14 @@ class Reloader(object):
                     service = self._process.new_service(name, settings, len(wanted.services))
                     service.bind()
                     services[name] = service
-                elif 'listener' in found.changed.get(name, ()):
+                elif name in found.changed:
                     listeners[name] = self._process.services[name].bind_beside(settings)
         except BindError as error:
             for service in services.values():
                 service.stop()
             for listener in listeners.values():
-                listener.close()
+                if listener is not None:
+                    listener.close()
             return ['[service:%s] %s' % (name, error)]
         return []
 

@@ -12,7 +12,7 @@ from ..policies import registry as policies
 from .servers import parse_backend, parse_ring_domain
 from .servers_file import parse_servers_file
 from .values import (
-    duration, number, one_of, one_of_or_off, one_of_upper, parse_host_name, parse_http, parse_instance,
+    duration, number, one_of, one_of_or_off, one_of_upper, parse_access_log, parse_host_name, parse_http, parse_instance,
     parse_mode, parse_path, parse_resolver, parse_secret, parse_service_listener, parse_socket_path,
     parse_source, parse_spill, parse_state_path, parse_statuses, parse_switch, parse_word)
 
@@ -212,6 +212,8 @@ TABLE = _table(
              'on: several instances may have the same listener (SO_REUSEPORT)', needs_restart=True),
         _row('log_level', one_of('debug', 'info', 'warning', 'error'), 'info',
              'lowest level that is logged: debug (each connection), info, warning or error', of_process=True),
+        _row('access_log', parse_access_log, 'off',
+             'a line for each session that has ended, and why: on (in the log), the path of a file, or off'),
         _row('log_format', one_of('text', 'json'), 'text', 'text or json (one object a line)', of_process=True),
     )),
 )

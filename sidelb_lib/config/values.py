@@ -169,6 +169,17 @@ def parse_state_path(text):
     return text
 
 
+def parse_access_log(text):
+    """None for off, `on`, or the whole path of a file."""
+    word = text.lower()
+    if word in _ON + _OFF:
+        return 'on' if word in _ON else None
+    try:
+        return parse_state_path(text)
+    except ValueError:
+        raise ValueError('write on, off or the whole path of a file, from / on')
+
+
 def value_text(value):
     """A parsed value (not a list) as a user would write it, in printable ASCII."""
     if value is None:

@@ -60,11 +60,17 @@ class EventLog(object):
         """Write another level, or in another form, from now on."""
         self._least = LEVELS.index(level)
         self.close()
+        self._format = format_json if form == 'json' else format_text
         self._tell_line = self._write_json if form == 'json' else self._text
 
     def debug(self, event, template, **fields):
         if self._least == 0:             # never folded: who asks for each connection gets each connection
             self._tell(self._clock(), 'debug', event, filled(template, fields), fields)
+
+    def access(self, write, template, **fields):
+        """A line about a session that has ended, by `write`, or where the others go: never folded, whatever the level, and
+        not kept for those who ask later."""
+        (write or self._write)(self._format(self._clock(), 'info', 'session', filled(template, fields), fields))
 
     def info(self, event, template, **fields):
         self._emit('info', event, template, fields)
@@ -129,6 +135,9 @@ class ServiceLog(object):
     def debug(self, event, template, **fields):
         self._log.debug(event, template, service=self._service, **fields)
 
+    def access(self, write, template, **fields):
+        self._log.access(write, template, service=self._service, **fields)
+
     def info(self, event, template, **fields):
         self._log.info(event, template, service=self._service, **fields)
 
@@ -180,16 +189,16 @@ class LineWriter(object):
 
     def __init__(self, descriptor, on_loss=lambda count: None):
         self.on_loss = on_loss
+        self.broken = False              # the reader is gone for good
         self._descriptor = descriptor
         self._waiting = collections.deque()
         self._watcher = None
         self._dropped = 0
-        self._broken = False
         self._poll = monkey.get_original('select', 'poll')()
         self._poll.register(descriptor, select.POLLOUT)
 
     def __call__(self, line):
-        if self._broken:
+        if self.broken:
             return
         if len(self._waiting) >= MAX_LINES_WAITING:
             self._dropped += 1
@@ -201,9 +210,9 @@ class LineWriter(object):
 
     def _flush(self):
         """Write what can be written without blocking; come back when more can."""
-        while self._waiting and not self._broken and poll(self._poll, 0):
+        while self._waiting and not self.broken and poll(self._poll, 0):
             self._write_some()
-        if self._waiting and not self._broken:
+        if self._waiting and not self.broken:
             if self._watcher is None:
                 self._watcher = get_hub().loop.io(self._descriptor, WRITE)
                 self._watcher.start(self._flush)
@@ -220,7 +229,7 @@ class LineWriter(object):
                 self._waiting.popleft()
                 self._dropped += 1
             elif error.errno not in (errno.EAGAIN, errno.EINTR):
-                self._broken = True          # the reader is gone for good; the balancing goes on
+                self.broken = True           # the balancing goes on
                 self._waiting.clear()
             return
         if written < len(data):
@@ -237,6 +246,6 @@ class LineWriter(object):
             self._watcher.stop()
             self._watcher = None
         deadline = time.time() + seconds
-        while self._waiting and not self._broken and time.time() < deadline:
+        while self._waiting and not self.broken and time.time() < deadline:
             if poll(self._poll, 50):
                 self._write_some()

@@ -242,6 +242,9 @@ class Tried(object):
     def __contains__(self, address):
         return address in self._addresses
 
+    def __iter__(self):
+        return iter(self._addresses)
+
     def without_short(self):
         """Another one that gives those in `short` another chance."""
         again = Tried(address for address in self._addresses if address not in self.short)

@@ -13,6 +13,7 @@ from ..compat import find_splice, let_traffic_pass, monotonic
 from ..config.changes import differing
 from ..config.live import LiveSettings
 from ..config.table import BY_KEY
+from ..errors import BindError
 from ..net.endpoints import endpoint_text
 from ..observe import snapshot
 from ..observe.changes import Changes
@@ -24,7 +25,7 @@ from ..pool.pool import Pool
 from ..tcp import server as tcp
 from ..tcp.splicing import RelayResources
 from ..udp import server as udp
-from . import first_words
+from . import access_log, first_words
 from .feed import Feed
 from .listener import bind_listener
 from .loops import Loops
@@ -53,6 +54,7 @@ class Service(object):
         self.state = 'starting'
         self.server = None
         self._socket_file = None
+        self._access_log = None
         self.rebalancing = None          # the last one
         self.history = History(clock)
         self.changes = Changes(clock)
@@ -76,7 +78,12 @@ class Service(object):
 
     def bind(self):
         """Bind the listener: clients wait in the kernel's queue from now on. Raises BindError."""
-        listener = bind_listener(self.settings)
+        self._access_log = access_log.opened(self.settings, self.log)
+        try:
+            listener = bind_listener(self.settings)
+        except BindError:
+            self._close_access_log()
+            raise
         self._socket_file = getattr(listener, 'file', None)
         self.server = self._make_server(listener)
 
@@ -130,6 +137,7 @@ class Service(object):
         self._remove_socket_file()
         self._servers_log.close()
         self.server.close()
+        self._close_access_log()
 
     def _remove_socket_file(self):
         """Of a unix-domain listener: nobody new comes, who has connected is served."""
@@ -142,8 +150,16 @@ class Service(object):
         self._prober.probe_now()
 
     def bind_beside(self, settings):
-        """The bound listener that `settings` ask for, beside the one in force; the caller owns it. Raises BindError."""
-        return bind_listener(settings)
+        """The bound listener that `settings` ask for, beside the one in force; the caller owns it. None where it is the
+        same. Raises BindError, also for an access log that can't be written."""
+        keys = differing(self._given, settings)
+        if 'access_log' in keys:
+            access_log.try_out(settings, self.log)
+        return bind_listener(settings) if 'listener' in keys else None
+
+    def reopen_access_log(self):
+        """Returns whether there is one in a file."""
+        return self._access_log is not None and self._access_log.reopen()
 
     def change(self, settings, budget, listener=None):
         """Serve by other settings from now on; sessions go on. `listener` is what `bind_beside` gave, None to keep the old.
@@ -159,7 +175,10 @@ class Service(object):
             self._socket_file = getattr(listener, 'file', None)
             self.server.move(listener)
             first_words.tell_listening(self)
-        self.server.change(self.settings, self._session_limit())
+        if 'access_log' in keys:
+            self._close_access_log()
+            self._access_log = access_log.opened_again(self.settings, self.log)
+        self.server.change(self.settings, self._session_limit(), self._access_log)
         wants_policy = CHOOSING.intersection(keys) or has_options(former) or has_options(settings)
         self.pool.change(settings, self._make_policy(settings) if wants_policy else None)
         self._start_ticking()
@@ -199,9 +218,15 @@ class Service(object):
     def _make_server(self, listener):
         settings = self.settings
         if settings.proto == 'udp':
-            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit())
+            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit(),
+                                 self._access_log)
         return tcp.TcpServer(listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
-                             settings, self._session_limit())
+                             settings, self._session_limit(), self._access_log)
+
+    def _close_access_log(self):
+        if self._access_log is not None:
+            self._access_log.close()
+            self._access_log = None
 
     def _session_limit(self):
         if self.settings.proto == 'udp':

@@ -14,16 +14,16 @@ import itertools
 import gevent
 from gevent.event import Event
 
+from ..errors import FAILED, IDLE
 from ..net.resets import unacknowledged
 
-# Why a session has ended, in a word for logs and metrics.
+# Why a session has ended, in a word for logs and metrics, beside those of `errors`.
 CLIENT_END, SERVER_END = 'client_end', 'server_end'            # who said EOF first
 CLIENT_RESET, SERVER_RESET = 'client_reset', 'server_reset'
 ENDS_OF_SERVERS = (SERVER_END, SERVER_RESET)
-IDLE, HALF_CLOSE = 'idle', 'half_close'                        # the time-outs
-MAX_AGE = 'max_session_age'
-DOWN, REMOVED, DEMOTED, DRAIN = 'down', 'removed', 'demoted', 'drain'
-REFUSED, LEFT, FAILED = 'refused', 'left', 'failed'            # no server; the client left before; an unexpected error
+HALF_CLOSE, MAX_AGE = 'half_close', 'max_session_age'          # time-outs, beside IDLE
+DEMOTED = 'demoted'
+REFUSED, LEFT = 'refused', 'left'                              # no server; the client left before
 
 PATIENCE = 120.0                   # seconds without progress
 QUIET = 2.0                        # seconds of silence after which a session may be ended for its age

@@ -1,7 +1,8 @@
 """Pure: what becomes of a server's sessions when it goes down, leaves, or loses its role."""
 from __future__ import absolute_import, division, print_function
 
-from .ending import DEMOTED, DOWN, REMOVED
+from .ending import DEMOTED
+from ..errors import DOWN, REMOVED
 
 
 def endings(event, address, settings):

@@ -37,10 +37,13 @@ class Relay(object):
     __slots__ = ('resources', 'outbound', 'inbound', 'failed_side', 'first_end', 'failure', 'stopped', 'on_early_end',
                  '_on_end')
 
+    kind_of_inbound = Direction
+    began = first_byte = None          # of a TimedRelay
+
     def __init__(self, client, upstream, resources):
         self.resources = resources
         self.outbound = Direction(self, client, upstream)
-        self.inbound = Direction(self, upstream, client)
+        self.inbound = self.kind_of_inbound(self, upstream, client)
         self.failed_side = None
         self.first_end = None
         self.failure = None

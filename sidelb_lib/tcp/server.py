@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import socket
+from functools import partial
 
 import gevent
 from gevent import get_hub
@@ -9,6 +10,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
+from ..errors import DRAIN
 from ..hub import never_waits
 from ..net import reuse_port as sharing
 from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
@@ -16,9 +18,10 @@ from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
 from .early_end import EarlyEnds
-from .ending import DRAIN, ENDS_OF_SERVERS, Deliveries, Sweeper
+from .ending import ENDS_OF_SERVERS, Deliveries, Sweeper
 from .fate import endings
 from .queue import Queue
+from .relay import Relay
 from .session import Session
 from .tally import Tally, peer_text
 
@@ -30,12 +33,13 @@ class TcpServer(PausesAccepting, StreamServer):
 
     `listener` is a bound, listening gevent socket (see `net.listeners`); this object owns it from now on. `resources` is
     the relays' RelayResources. `max_connections` sessions are served at once; further clients wait in the kernel's queue.
+    `access_log`, where that is wanted, is called with a line for each session that has ended.
 
     gevent's StreamServer is what listens. Of its hooks `_do_read` and `do_handle` are ours: sockets are bare, and a
     greenlet belongs to a connection only while that has to wait (see `session`).
     """
 
-    def __init__(self, listener, pool, resources, log, clock, settings, max_connections):
+    def __init__(self, listener, pool, resources, log, clock, settings, max_connections, access_log=None):
         StreamServer.__init__(self, listener, handle=self.do_handle)
         self.pool = None                   # gevent's word for a pool of greenlets, which we do without
         self.members = pool
@@ -46,7 +50,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.sessions = set()
         self.max_connections = max_connections
         self.tally = Tally(log, clock)
-        self.tally.change(settings)
+        self.tally.change(settings, access_log)
         self.deliveries = Deliveries(clock, self)
         self.queue = Queue(pool, clock)
         self.early_ends = EarlyEnds(pool, clock, self)
@@ -121,6 +125,10 @@ class TcpServer(PausesAccepting, StreamServer):
         if settings.accept_proxy or settings.proxy != 'off':
             from .proxied_session import ProxiedSession
             self._session_of = ProxiedSession
+        self.relay_of = Relay
+        if self.tally.times_sessions:
+            from .timed_relay import TimedRelay
+            self.relay_of = partial(TimedRelay, clock=self.clock)
         self.make_socket = ()              # further arguments of `connect`
         if settings.source:
             from ..net.source import Source
@@ -276,11 +284,11 @@ class TcpServer(PausesAccepting, StreamServer):
         self.init_socket()                 # as `start` does
         self._accept_again()
 
-    def change(self, settings, max_connections):
+    def change(self, settings, max_connections, access_log=None):
         """Other settings from now on, for sessions that live as well."""
         self.settings = settings
         self.max_connections = max_connections
-        self.tally.change(settings)
+        self.tally.change(settings, access_log)
         self._guard()
         if self._paused:
             self._accept_again()

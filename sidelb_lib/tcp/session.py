@@ -12,15 +12,14 @@ import traceback
 import gevent
 from gevent import get_hub, getcurrent
 
-from ..errors import HOST_IS_SHORT, TOO_LATE, NobodyReachable
+from ..errors import FAILED, HOST_IS_SHORT, REMOVED, TOO_LATE, NobodyReachable
 from ..hub import never_waits
 from ..net.blame import HOST, SERVER, SHORTAGES
 from ..net.connect import ConnectError, PeerLeft, connect, has_left
 from ..net.resets import abort, unacknowledged
 from ..net.socket_options import keep_alive, send_without_delay
 from .queue import Turn
-from .ending import FAILED, LEFT, REFUSED, REMOVED, reason_of
-from .relay import Relay
+from .ending import LEFT, REFUSED, reason_of
 from .tally import peer_text
 
 MAX_CONNECT_TIMEOUTS = 4          # a client waits at most this many `connect_timeout`s, however many servers are tried
@@ -140,7 +139,7 @@ class Session(object):
         self.address = address
         address.total += 1
         server.own_ends[self.own_end] = address.sockaddr[:2]
-        self.relay = relay = Relay(self.client, upstream, server.resources)
+        self.relay = relay = server.relay_of(self.client, upstream, server.resources)
         if server.early_ends.wanted:
             relay.on_early_end = self._ended_early
         relay.start(get_hub().loop, self._relay_ended)

@@ -8,7 +8,10 @@ from ..net.endpoints import UNIX, endpoint_text
 
 
 class Tally(object):
-    """`clock()` is in seconds. `change` first: it takes the settings."""
+    """`clock()` is in seconds. `change` first: it takes the settings.
+
+    `times_sessions`: does somebody want to know how long sessions and their servers take?
+    """
 
     def __init__(self, log, clock):
         self.accepted = 0
@@ -19,11 +22,17 @@ class Tally(object):
         self.ended = collections.Counter()    # reason -> how many sessions ended for it
         self._log = log
         self._clock = clock
-        self._logs_sessions = False
+        self.times_sessions = False
+        self._logs_probes = False
+        self._access_log = None               # called with a template and fields
+        self._tells = ()                      # what is called with each session that has ended, and the reason
 
-    def change(self, settings):
-        """Log as these settings say, from now on."""
-        self._logs_sessions = settings.log_level == 'debug'
+    def change(self, settings, access_log=None):
+        """Log as these settings say, from now on; sessions by `access_log`, if that is given."""
+        self._logs_probes = settings.log_level == 'debug'
+        self._access_log = access_log or (self._log_session if self._logs_probes else None)
+        self._tells = (self._tell_end,) if self._access_log else ()
+        self.times_sessions = bool(self._tells)
 
     def refuse(self, session, error):
         """A client was reset, since no server could be reached."""
@@ -40,31 +49,27 @@ class Tally(object):
     def probe(self, peer):
         """What had been accepted was a health check of whoever is before us: it counts as nothing."""
         self.accepted -= 1
-        if self._logs_sessions:
+        if self._logs_probes:
             self._log.debug('probed', '{client} has looked whether somebody is here', client=peer_text(peer))
 
     def end(self, session, reason):
         """A session has ended."""
         self.ended[reason] += 1
-        if self._logs_sessions:
-            self._log_end(session, reason)
+        for tell in self._tells:
+            tell(session, reason)
 
     def crash(self, session, trace):
         """A session met an exception that nobody expected."""
         self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
                         client=peer_text(session.peer), trace=trace)
 
-    def _log_end(self, session, reason):
-        if session.relay is None:
-            self._log.debug('session_cut', 'cut {client}: {reason}', client=peer_text(session.peer), reason=reason)
-            return
-        via = getattr(session, 'via', None)            # of a ProxiedSession
-        self._log.debug('session', '{client}' + (' via {via}' if via else '') + ' to {address} ended after {duration:.3f} s '
-                        '({reason}), {bytes_out} bytes out, {bytes_in} in',
-                        client=peer_text(session.peer), address=str(session.address),
-                        member=session.address.member.name, duration=self._clock() - session.opened, reason=reason,
-                        bytes_out=session.relay.outbound.moved, bytes_in=session.relay.inbound.moved,
-                        **({'via': peer_text(via)} if via else {}))
+    def _tell_end(self, session, reason):
+        from .session_end import line_of
+        template, fields = line_of(session, reason, self._clock())
+        self._access_log(template, **fields)
+
+    def _log_session(self, template, **fields):
+        self._log.debug('session', template, **fields)
 
     def counts(self):
         """A plain dict, for the status."""

@@ -5,7 +5,7 @@ from gevent import get_hub
 
 from ..compat import READ, SocketError, WOULD_BLOCK
 from ..hub import never_waits
-from .sessions import MAX_BYTES
+from .sessions import ANSWERED, MAX_BYTES
 
 
 class Replies(object):
@@ -62,7 +62,7 @@ class Replies(object):
             self._table.drop('client_full' if error.errno in WOULD_BLOCK else 'reply_failed',
                              'a reply could not be sent: {error}', error=error.strerror)
         if self._responses and session.datagrams_received >= self._responses * session.datagrams_sent:
-            self._table.end(session)
+            self._table.end(session, ANSWERED)
 
     def close(self):
         """Idempotent."""

@@ -10,6 +10,7 @@ import gevent
 from gevent.server import DatagramServer
 
 from ..compat import READ, SocketError, WOULD_BLOCK, bare_socket
+from ..errors import DRAIN
 from ..hub import never_waits
 from ..net import reuse_port as sharing
 from ..net.connect import wait_for
@@ -30,16 +31,17 @@ class UdpServer(DatagramServer):
     """Carries each client's datagrams to a member of `pool`, and the replies back.
 
     `listener` is a bound gevent socket (see `net.listeners`); this object owns it. `max_sessions` is what the settings
-    or the limit of open files say; it is lowered to what there are local ports for.
+    or the limit of open files say; it is lowered to what there are local ports for. `access_log`, where that is wanted, is
+    called with a line for each session that has ended.
     """
 
-    def __init__(self, listener, pool, log, clock, settings, max_sessions):
+    def __init__(self, listener, pool, log, clock, settings, max_sessions, access_log=None):
         DatagramServer.__init__(self, listener, handle=self._unused)
         self._log = log
         self._clock = clock
         self._upstreams = Upstreams(pool, settings)
         self.table = SessionTable(pool, self._upstreams, log, clock, settings,
-                                  self._affordable(max_sessions, settings))
+                                  self._affordable(max_sessions, settings), access_log)
         self._forwarding = Forwarding(self.table, pool, clock)
         self._replies = Replies(self.table, self._upstreams, self._forwarding, pool, clock, settings)
         self._client_sockets = None          # of a wildcard listener
@@ -141,20 +143,20 @@ class UdpServer(DatagramServer):
                 gevent.sleep(0)            # what has come before is carried
         self.table.closed_to_new_clients = True
         self.table.wait_for_ends(deadline - self._clock())
-        return self.cut_all('drain_timeout has passed')
+        return self.cut_all()
 
     def living(self):
         """A list of the sessions."""
         return list(self.sessions.values())
 
     def cut_one(self, session, reason):
-        self.table.cut(session, reason)
+        self.table.end(session, reason)
 
     def cut_sessions_of(self, address, reason):
         """End every session of a server's address."""
         self.table.cut_sessions_of(address, reason)
 
-    def cut_all(self, reason='drain'):
+    def cut_all(self, reason=DRAIN):
         """End every session. Returns how many there were."""
         return self.table.cut_all(reason)
 
@@ -166,9 +168,9 @@ class UdpServer(DatagramServer):
         self._replies.close()
         self._upstreams.close()
 
-    def change(self, settings, max_sessions):
+    def change(self, settings, max_sessions, access_log=None):
         """Other settings from now on, for sessions that live as well."""
-        self.table.change(settings, self._affordable(max_sessions, settings))
+        self.table.change(settings, self._affordable(max_sessions, settings), access_log)
         self._replies.change(settings)
         self._guard(settings)
 

@@ -7,7 +7,7 @@ import traceback
 import gevent
 from gevent.event import Event
 
-from ..errors import NobodyReachable
+from ..errors import DOWN, FAILED, IDLE, REMOVED, NobodyReachable
 from ..hub import never_waits
 from ..net.endpoints import endpoint_text
 from .room import RoomMaker
@@ -16,6 +16,9 @@ from .upstreams import HostIsShort
 MAX_BYTES = 65536                  # no datagram is longer: 65,507 bytes in IPv4, 65,527 in IPv6
 MAX_KEPT_BYTES = 4096              # an unanswered datagram up to this size is sent again after a refusal
 SLOWEST_SWEEP = 10.0               # seconds
+
+# Why a session has ended, in a word for logs, beside those of `errors`.
+ANSWERED, EVICTED = 'answered', 'evicted'      # as many replies as `responses` wants; it made room
 
 
 class Session(object):
@@ -74,7 +77,7 @@ class SessionTable(object):
     at most `limit` at once, and fewer when this host has no more descriptors or local ports.
     """
 
-    def __init__(self, pool, upstreams, log, clock, settings, limit):
+    def __init__(self, pool, upstreams, log, clock, settings, limit, access_log=None):
         self.by_key = {}                   # client address, or, beside a wildcard, client and local address -> Session
         self.limit = limit
         self.opened = 0                    # in all
@@ -88,15 +91,15 @@ class SessionTable(object):
         self._log = log
         self._clock = clock
         self._settings = settings
-        self.change(settings, limit)
+        self.change(settings, limit, access_log)
         self._room_maker = RoomMaker(self.by_key)
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
 
-    def change(self, settings, limit):
+    def change(self, settings, limit, access_log=None):
         """Other settings, or at first: what is not read where it acts."""
         self.limit = limit
-        self._logs_sessions = settings.log_level == 'debug'
+        self._access_log = access_log or (self._log_session if settings.log_level == 'debug' else None)
 
     # --- begin and move ---------------------------------------------------------------------------------------------
 
@@ -164,36 +167,35 @@ class SessionTable(object):
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    def end(self, session):
-        """Idempotent."""
+    def end(self, session, reason):
+        """Idempotent. `reason` is a word."""
         if session.ended:
             return
         session.ended = True
         del self.by_key[session.key]
         self._ended_datagrams[0] += session.datagrams_sent
         self._ended_datagrams[1] += session.datagrams_received
-        if self._logs_sessions:
-            self._log.debug('session', '{client} to {address} ended, {bytes_out} bytes out, {bytes_in} in',
-                            client=_text(session.client), address=str(session.address),
-                            member=session.address.member.name, bytes_out=session.bytes_sent,
-                            bytes_in=session.bytes_received)
+        if self._access_log is not None:
+            self._tell_end(session, reason)
         self._detach(session)
         if not self.by_key:
             self._all_ended.set()
 
-    def cut(self, session, reason):
-        """End a session that its client may still want."""
-        if session.ended:
-            return
-        if self._logs_sessions:
-            self._log.debug('session_cut', 'cut {client}: {reason}', client=_text(session.client), reason=reason)
-        self.end(session)
+    def _tell_end(self, session, reason):
+        self._access_log('{client} to {address} ended after {duration:.3f} s ({reason}), {bytes_out} bytes out, '
+                         '{bytes_in} in', client=_text(session.client), address=str(session.address),
+                         member=session.address.member.name, duration=self._clock() - session.opened, reason=reason,
+                         bytes_out=session.bytes_sent, bytes_in=session.bytes_received,
+                         datagrams_out=session.datagrams_sent, datagrams_in=session.datagrams_received)
+
+    def _log_session(self, template, **fields):
+        self._log.debug('session', template, **fields)
 
     def cut_all(self, reason):
         """Returns how many there were."""
         left = list(self.by_key.values())
         for session in left:
-            self.cut(session, reason)
+            self.end(session, reason)
         return len(left)
 
     def end_after_bug(self, client, session):
@@ -201,7 +203,7 @@ class SessionTable(object):
         self.drop('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
                   client=_text(client), trace=traceback.format_exc())
         if session is not None:
-            self.end(session)
+            self.end(session, FAILED)
 
     def wait_for_ends(self, seconds):
         """Wait until there is no session, for `seconds` at most."""
@@ -214,7 +216,7 @@ class SessionTable(object):
         session = self._room_maker.choose(spared)
         if session is None:
             return False
-        self.end(session)
+        self.end(session, EVICTED)
         self.drop('session_evicted', 'the session idle longest made room: {reason}', reason=reason, most=self.limit)
         return True
 
@@ -239,7 +241,7 @@ class SessionTable(object):
             if position % 256 == 255:
                 gevent.sleep(0)           # let traffic pass
             if session.last_used <= silent_since:
-                self.end(session)
+                self.end(session, IDLE)
 
     # --- news of servers --------------------------------------------------------------------------------------------
 
@@ -247,13 +249,13 @@ class SessionTable(object):
     def _pool_changed(self, event, subject):
         """The pool's observer. A session that is kept looks for another server by itself, see `Session.is_stale`."""
         if event == 'down' and self._settings.on_down == 'close' and not subject.member.up:
-            self.cut_sessions_of(subject, 'the server is down')
+            self.cut_sessions_of(subject, DOWN)
         elif event == 'removed' and self._settings.on_removed == 'close':
-            self.cut_sessions_of(subject, 'the server has left')
+            self.cut_sessions_of(subject, REMOVED)
 
     def cut_sessions_of(self, address, reason):
         for session in list(self._by_address.get(address, ())):
-            self.cut(session, reason)
+            self.end(session, reason)
 
     # --- what is counted and said -----------------------------------------------------------------------------------
 

@@ -20,6 +20,12 @@ class RecordingLog(object):
     def debug(self, event, template, **fields):
         self._keep('debug', event, template, fields)
 
+    def access(self, write, template, **fields):
+        if write:
+            write(filled(template, fields))
+        else:
+            self._keep('info', 'session', template, fields)
+
     def info(self, event, template, **fields):
         self._keep('info', event, template, fields)
 

@@ -13,7 +13,6 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from sidelb_lib.tcp import relay as relay_module
 from sidelb_lib.compat import SocketError, bare_socket, monotonic
 from sidelb_lib.net.connect import ConnectError, connect
 from sidelb_lib.pool.pool import Pool
@@ -411,7 +410,7 @@ def test_each_connection_is_logged_at_debug(balancer, echo):
     one.use(echo('A').endpoint)
     one.ask()
     wait_until('nothing was logged', lambda: one.log.events('session'))
-    assert '6 bytes out, 8 in' in one.log.events('session')[0]
+    assert '(client_end), 6 bytes out, 8 in' in one.log.events('session')[0]
 
 
 def test_a_session_whose_client_is_gone_ends_although_its_server_sleeps(balancer, monkeypatch):
@@ -443,10 +442,10 @@ def test_a_session_whose_client_is_gone_ends_although_its_server_sleeps(balancer
 
 def test_nagle_is_off_and_keepalive_is_on_towards_both_sides(balancer, echo, monkeypatch):
     pairs = []
-    real = relay_module.Relay
-    monkeypatch.setattr('sidelb_lib.tcp.session.Relay', lambda client, upstream, resources: (
-        pairs.append((client, upstream)), real(client, upstream, resources))[1])
     one = balancer(idle_timeout=2)          # the server's side gets it when idle sessions are looked for, here after 250 ms
+    real = one.server.relay_of
+    monkeypatch.setattr(one.server, 'relay_of', lambda client, upstream, resources: (
+        pairs.append((client, upstream)), real(client, upstream, resources))[1])
     one.use(echo('A').endpoint)
     client = one.connect()
     assert exchange(client) == 'A'
