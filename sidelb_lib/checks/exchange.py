@@ -88,7 +88,7 @@ class Conversation(object):
         self._count = 0
         self._deadline = deadline
         try:
-            self._sock = connect(address, deadline.left(), make_socket=getattr(address, 'new_socket', None))
+            self._sock = connect(address, deadline.left(), make_socket=maker_of(address))
         except ConnectError as error:
             if error.local:
                 raise
@@ -171,6 +171,11 @@ class Conversation(object):
             raise self._deadline.passed()
 
 
+def maker_of(address):
+    """What makes sockets towards `address`: as its `registry.Approach` says, if it has one."""
+    return getattr(address, 'new_socket', new_socket)
+
+
 def exchange_datagram(address, payload, deadline):
     """Send a datagram and return the reply, or None when none comes before the deadline.
 
@@ -178,7 +183,7 @@ def exchange_datagram(address, payload, deadline):
     """
     call, sock = 'bind', None            # or `socket`
     try:
-        sock = getattr(address, 'new_socket', new_socket)(address.family, socket.SOCK_DGRAM)
+        sock = maker_of(address)(address.family, socket.SOCK_DGRAM)
         call = 'connect'
         sock.connect(address.sockaddr)
         call = 'send'

@@ -12,11 +12,11 @@ import errno
 import os
 import socket
 
-from ..compat import SocketError, new_socket
+from ..compat import SocketError
 from ..net.connect import ConnectError, finish_connect, real_error
 from ..net.resets import abort
 from ..net.socket_options import tune
-from .exchange import PASSED, Conversation, ProbeFailed, failure
+from .exchange import PASSED, Conversation, ProbeFailed, failure, maker_of
 
 
 def parse(arguments):
@@ -33,7 +33,7 @@ def probe(address, deadline):
         with Conversation(address, deadline):
             return PASSED
     try:
-        sock = getattr(address, 'new_socket', new_socket)(address.family, socket.SOCK_STREAM)
+        sock = maker_of(address)(address.family, socket.SOCK_STREAM)
     except SocketError as error:
         raise failure(error, 'bind', 'tcp')
     try:

@@ -163,9 +163,9 @@ def parse_socket_path(text):
 
 
 def parse_state_path(text):
-    """The whole path of a file that may have yet to be made."""
-    if not text.startswith('/') or text.endswith('/') or '\0' in text or len(text) > 4000:
-        raise ValueError('write the whole path of a file, from / on')
+    """The path of a file that may have yet to be made."""
+    if parse_path(text).endswith('/'):
+        raise ValueError('that is a folder: write the path of a file')
     return text
 
 
@@ -275,6 +275,6 @@ def parse_host_name(text):
 
 def parse_path(text):
     """An absolute path."""
-    if not text.startswith('/') or '\0' in text:
-        raise ValueError('write an absolute path')
+    if not text.startswith('/') or '\0' in text or len(text) > 4000:        # PATH_MAX is 4096
+        raise ValueError('write an absolute path, from / on')
     return text

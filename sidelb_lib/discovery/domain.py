@@ -1,23 +1,23 @@
 """The loop that looks a name up again and again, and what becomes of the answers."""
 from __future__ import absolute_import, division, print_function
 
-import collections
 import random as random_module
 
 from gevent.event import Event
 
 from .. import compat
 from ..hub import never_waits
-from ..net.endpoints import Endpoint, endpoint_key, endpoint_text
+from ..net.endpoints import Endpoint, endpoint_key
 from ..pool.merging import tier_of
 from ..resolver.answers import FOUND
 from .family import FamilyState, state_of_lookup
+from .looked_up import LookedUp
 from .pace import last_error, retry_delay
 
 MAX_ADDRESSES = 4096         # of one ring
 
 
-class Domain(object):
+class Domain(LookedUp):
     """The loop that looks a name up, at the pace of its TTL, and hands its addresses to `_publish`.
 
     `name` and `port` say what, `book` (an AddressBook) says where. It looks again after the smallest TTL, but not
@@ -32,11 +32,11 @@ class Domain(object):
 
     def __init__(self, name, port, pool, book, log, options=None, refresh=60.0, hold=30.0, obsolete=0.0, shortest=1.0,
                  clock=compat.monotonic, random=random_module.random):
+        LookedUp.__init__(self, clock)  # its states are the keys of _REPORTS
         self.name = name.rstrip('.').lower()
         self.port = port
         self.source = '%s %s' % (self.kind, self.name if port is None else '%s:%d' % (self.name, port))
         self.tier = tier_of(options)
-        self.state = 'pending'          # until the first look-up has ended; then a key of _REPORTS
         self.query = name
         self._pool = pool
         self._options = options
@@ -46,19 +46,14 @@ class Domain(object):
         self._hold = hold
         self._obsolete = obsolete
         self._shortest = min(shortest, refresh)
-        self._clock = clock
         self._random = random
         self._families = {'A': FamilyState(), 'AAAA': FamilyState()}
         self._failures = 0
-        self._answered = None           # when the last good answer came
-        self._error = None
         self._published = None
         self._endpoints = []            # of all families, sorted
         self._endpoint_set = frozenset()
-        self._lookups = collections.Counter()     # state -> how many look-ups ended with it
         self._wake = Event()
         self._began = None              # when the last look-up began
-        self.on_change = None           # called as on_change(source, former state)
         self._is_needed = False         # has somebody missed a server within `shortest` of that?
 
     def __repr__(self):
@@ -107,29 +102,6 @@ class Domain(object):
         """The addresses known now, sorted: [(ip, port), ...]."""
         return self._endpoints
 
-    def snapshot(self):
-        """What there is to know, as a plain dict; `age` and `ttl` in seconds, None before an answer."""
-        return {
-            'kind': self.kind,
-            'name': self.name,
-            'port': self.port,
-            'addresses': [endpoint_text(*endpoint) for endpoint in self.endpoints()],
-            'age': None if self._answered is None else self._clock() - self._answered,
-            'ttl': self._ttl(),
-            'error': self._error,
-            'state': self.state,
-            'lookups': dict(self._lookups),
-        }
-
-    @property
-    def settled(self):
-        return self.state != 'pending'
-
-    @property
-    def error(self):
-        """What was wrong with the last look-up, or None."""
-        return self._error
-
     @property
     def asks_dns(self):
         """False while the hosts file answers, whose addresses have no TTL."""
@@ -170,11 +142,6 @@ class Domain(object):
                 level, event, template = _LET_GO
             getattr(self._log, level)(event, template, source=self.source, error=self._error, hold=self._hold,
                                       count=len(self.endpoints()))
-
-    def _enter(self, state):
-        former, self.state = self.state, state
-        if state != former and self.on_change:
-            self.on_change(self, former)
 
     def _delay(self):
         """Seconds to wait for the next look-up."""

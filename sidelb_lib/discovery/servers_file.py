@@ -1,7 +1,6 @@
 """A file of servers that an agent writes: consul-template, confd, Ansible."""
 from __future__ import absolute_import, division, print_function
 
-import collections
 import os
 
 import gevent
@@ -14,11 +13,12 @@ from ..resolver.small_file import read_small_file
 from .file_names import FileNames
 from .grouper import Grouper
 from .grouping import OF_ADDRESS
+from .looked_up import LookedUp
 
 _MAX_BYTES = 1 << 20
 
 
-class FileSource(object):
+class FileSource(LookedUp):
     """The servers that a file lists, read again when it changes, all or nothing.
 
     `file` has a `path` and `servers_in(text)` -> [Backend], which raises ValueError. A file that has changed is looked at
@@ -33,26 +33,21 @@ class FileSource(object):
     asks_dns = False
 
     def __init__(self, file, pool, names, log, listeners, clock, hold=30.0, interval=1.0, make_named=None):
+        LookedUp.__init__(self, clock)
         self.name = file.path
         self.source = 'file %s' % file.path
-        self.state = 'pending'
-        self.on_change = None                # called as on_change(source, former state)
         self.listeners = listeners           # a function
         self._file = file
         self._log = log
-        self._clock = clock
         self._hold = hold
         self._interval = interval
         self._options = {}
         self.grouper = Grouper(self.source, pool, names, log, lambda endpoint: self._options.get(endpoint), OF_ADDRESS)
         self._units = []
         self._named = FileNames(make_named, pool, lambda *news: self.on_change and self.on_change(*news))
-        self._error = None
         self._read = None                    # what the file looked like when it was read last
         self._seen = None                    # what it looked like the last time
-        self._answered = None
         self._empty_since = None
-        self._lookups = collections.Counter()
         self._wake = Event()
 
     def run(self):
@@ -96,14 +91,6 @@ class FileSource(object):
         """What is wrong with the file, or with a name in it, or None."""
         errors = ['%s: %s' % (source.name, source.error) for source in self._named.sources() if source.error]
         return self._error or (sorted(errors)[0] if errors else None)
-
-    def snapshot(self):
-        return {
-            'kind': self.kind, 'name': self.name, 'port': None,
-            'addresses': [endpoint_text(*endpoint) for endpoint in self.endpoints()],
-            'age': None if self._answered is None else self._clock() - self._answered,
-            'ttl': None, 'error': self.error, 'state': self.state, 'lookups': dict(self._lookups),
-        }
 
     def publish(self):
         """Give the pool what there is now, for those that do not `run` it."""
@@ -151,9 +138,8 @@ class FileSource(object):
     def _end(self, state, error):
         self._lookups[state] += 1
         changed = (state, error) != (self.state, self._error)
-        former, self.state, self._error = self.state, state, error
-        if state != former and self.on_change:
-            self.on_change(self, former)
+        self._error = error
+        self._enter(state)
         if state == 'ok':
             self._log.info('servers_file', '{path}: {count} server(s)', path=self.name, count=self._count())
         elif changed:

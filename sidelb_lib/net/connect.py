@@ -141,10 +141,15 @@ def has_left(sock):
 
 
 def is_ready(sock, event):
-    """Is `sock` ready for `event` at this moment? Never waits."""
+    """Is `sock` ready for `event` at this moment, or broken? Never waits."""
+    return bool(pending_events(sock, select.POLLIN if event == READ else select.POLLOUT))
+
+
+def pending_events(sock, wanted):
+    """What poll(2) says of `sock` at this moment, when it is asked for the events `wanted`. Never waits."""
     poller = monkey.get_original('select', 'poll')()
-    poller.register(sock.fileno(), select.POLLIN if event == READ else select.POLLOUT)
-    return bool(poll(poller, 0))
+    poller.register(sock.fileno(), wanted)
+    return sum(events for _, events in poll(poller, 0))
 
 
 def no_source_address(address):

@@ -14,10 +14,10 @@ import time
 
 import gevent
 import gevent.socket
-from gevent import monkey
 
-from ..compat import close_descriptor, monotonic, poll
+from ..compat import close_descriptor, monotonic
 from ..errors import SidelbError
+from .connect import pending_events
 
 BACKLOG = 4096                   # the kernel lowers it to net.core.somaxconn
 LOCK_SECONDS = 1.0               # for somebody else's lock on the directory
@@ -96,18 +96,12 @@ def connect_when_there_is_room(sock, path, seconds):
 
 def has_closed(sock):
     """Has the peer closed its socket? There is no reset here, and nothing can be sent to it any more."""
-    return _has_event(sock, select.POLLHUP)
+    return bool(pending_events(sock, select.POLLHUP) & select.POLLHUP)
 
 
 def has_ended(sock):
     """Has the peer said EOF?"""
-    return _has_event(sock, POLLRDHUP)
-
-
-def _has_event(sock, event):
-    poller = monkey.get_original('select', 'poll')()
-    poller.register(sock.fileno(), event)
-    return any(events & event for _, events in poll(poller, 0))
+    return bool(pending_events(sock, POLLRDHUP) & POLLRDHUP)
 
 
 def peer_of(sock):

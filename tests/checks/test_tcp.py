@@ -103,7 +103,7 @@ def test_mariadb_holds_nothing_against_a_host_that_probes_it(monkeypatch):
     than 127.0.0.1, with name resolution on, both as usual."""
     need_namespaces()
     with NetworkNamespace(['10.9.0.1']) as namespace:
-        monkeypatch.setattr('sidelb_lib.checks.tcp.new_socket', in_namespace(namespace))
+        monkeypatch.setattr('sidelb_lib.checks.exchange.new_socket', in_namespace(namespace))
         with MariaServer('10.9.0.1', namespace) as server:
             for _ in range(150):
                 tcp_probe(server.address[1], '10.9.0.1')
@@ -134,7 +134,7 @@ def test_a_server_whose_family_this_host_does_not_have_is_down_and_the_probe_no_
 def test_a_probe_that_gets_no_descriptor_is_a_fault_of_the_host(monkeypatch):
     def none_left(family, kind):
         raise SocketError(errno.EMFILE, os.strerror(errno.EMFILE))
-    monkeypatch.setattr('sidelb_lib.checks.tcp.new_socket', none_left)
+    monkeypatch.setattr('sidelb_lib.checks.exchange.new_socket', none_left)
     with pytest.raises(ConnectError) as caught:
         probe(Address('127.0.0.1', 9, 0), Deadline(1.0))
     assert caught.value.local
