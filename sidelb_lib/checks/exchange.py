@@ -140,6 +140,9 @@ class Conversation(object):
             raise ProbeFailed('the answer has more than %d bytes' % MAX_REPLY_BYTES)
         self.received += data
 
+    def facts(self):
+        """What the connection itself tells, for a Result; None for nothing."""
+
     def read(self, size):
         """Exactly so many bytes. Raises ProbeFailed also when the server ends before."""
         while len(self.received) < size:

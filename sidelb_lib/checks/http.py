@@ -40,8 +40,9 @@ def make(options, context, secure=False):
         with converse(address, deadline) as conversation:
             conversation.send(request(settings, options.path, address))
             status, reason = read_status(conversation)
+            facts = conversation.facts()
             conversation.end()
-        return verdict(status, reason, settings, standby, options.role)
+        return verdict(status, reason, settings, standby, options.role)._replace(facts=facts)
     return probe
 
 

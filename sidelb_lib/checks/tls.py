@@ -12,6 +12,7 @@ from gevent import ssl
 from ..compat import adopt
 from ..errors import SidelbError
 from ..net.endpoints import canonical_ip
+from .certificate import not_after
 from .exchange import PASSED, Conversation, ProbeFailed
 
 
@@ -26,8 +27,9 @@ def make(options, context):
         member = getattr(address, 'member', None)
         name = options or context.settings.check_host or (member.name if member is not None else None)
         with SecureConversation(address, deadline, tls, name) as conversation:
+            facts = conversation.facts()
             conversation.end()
-        return PASSED
+        return PASSED._replace(facts=facts)
     return probe
 
 
@@ -77,6 +79,10 @@ class SecureConversation(Conversation):
             raise self._deadline.passed()
         except (ssl.SSLError, EnvironmentError, ValueError) as error:      # Python 2: CertificateError is a ValueError
             raise ProbeFailed('TLS: %s' % reason_of(error))
+
+    def facts(self):
+        """Of a Result: when the server's certificate ends."""
+        return {'not_after': not_after(self._sock.getpeercert(True))}
 
     def send(self, data):
         if not self._is_secure:

@@ -72,6 +72,9 @@ TABLE = (
            'two_primaries'),
     metric('sidelb_member_check_duration_seconds', GAUGE, 'How long the last successful health check took.',
            'members/addresses/probe_seconds', 'member address'),
+    metric('sidelb_member_certificate_not_after_seconds', GAUGE,
+           'When the certificate of the address ends, in Unix time, where check=tls or https has seen it.',
+           'members/addresses/not_after', 'member address'),
     metric('sidelb_member_connections_total', COUNTER, 'Sessions that were given to the address.',
            'members/addresses/total', 'member address'),
     metric('sidelb_member_connect_failures_total', COUNTER, "Failed attempts of clients' sessions on the address.",
@@ -248,7 +251,7 @@ def prepared(service, now):
     counts = service['connections']
     known = dict(service, members=[
         dict(member, label=names[member['name'], port_of(member)],
-             addresses=[_prepared_address(address) for address in member['addresses']])
+             addresses=[_prepared_address(address, now) for address in member['addresses']])
         for member in service['members']])
     tiers = set(member['tier'] for member in service['members'] if member['state'] != 'departing')
     known['tiers'] = dict((str(tier), int(tier == service['tier'])) for tier in tiers)
@@ -263,11 +266,13 @@ def prepared(service, now):
     return known
 
 
-def _prepared_address(address):
+def _prepared_address(address, now):
+    left = address.get('certificate_seconds')
     return dict(
         address, label=address['address'], bytes=dict((way, address['bytes_' + way]) for way in ('sent', 'received')),
         states=dict((state, int(address['state'] == state)) for state in STATES),
-        roles={address['role']: 1} if address['role'] else {})
+        roles={address['role']: 1} if address['role'] else {},
+        not_after=None if left is None else int(round(now + left)))
 
 
 def _prepared_ring(ring, members, now):

@@ -7,6 +7,7 @@ import re
 RANKS = {'down': 0, 'partly up': 1, 'unchecked': 2, 'departing': 3, 'draining': 4, 'up': 5, 'standby': 6}
 LEVELS = {'down': 'bad', 'partly up': 'warn', 'unchecked': 'warn', 'departing': 'idle', 'draining': 'idle', 'up': 'good',
           'standby': 'idle'}
+CERTIFICATE_DAYS = 14            # before the end of a certificate that is told
 WORST_FIRST = ('bad', 'warn', 'good')
 
 
@@ -84,7 +85,7 @@ def note(member):
     """Why a server is not simply up, in a few words; '' where it is."""
     state = state_of(member)
     if state in ('up', 'standby'):
-        return ''
+        return certificate_note(member)
     if state == 'departing':
         return 'left DNS, sessions go on'
     if state == 'unchecked':
@@ -96,6 +97,17 @@ def note(member):
         return ''
     error = bad[0]['last_error']
     return error if len(bad) == len(member['addresses']) else '%s %s' % (host_and_port(bad[0]['address'])[0], error)
+
+
+def certificate_note(member):
+    """That a certificate of the server has ended, or will within CERTIFICATE_DAYS; '' else."""
+    left = [address['certificate_seconds'] for address in member['addresses'] if
+            address.get('certificate_seconds') is not None]
+    days = min(left) / 86400.0 if left else CERTIFICATE_DAYS
+    if days >= CERTIFICATE_DAYS:
+        return ''
+    return 'certificate %s' % ('has ended' if days < 0 else 'ends within a day' if days < 1 else
+                               'ends in %s' % plural(int(days), 'day'))
 
 
 def common_suffix(names):

@@ -129,6 +129,7 @@ def of_address(wall, address, carried):
         'last_error_time': wall.text(address.last_error_at),
         'last_error_seconds': wall.age(address.last_error_at),
         'role': address.role,
+        'certificate_seconds': wall.left(address.not_after),
         'active': address.active,
         'total': address.total,
         'failed': address.failed,
@@ -176,6 +177,10 @@ class WallClock(object):
     def text(self, moment):
         """RFC 3339; None for None."""
         return None if moment is None else timestamp(self._offset + moment)
+
+    def left(self, wall_moment):
+        """Whole seconds until a moment in Unix time, negative when it has passed; None for None."""
+        return None if wall_moment is None else int(wall_moment - self._offset - self.now)
 
     def age(self, moment):
         """Seconds since then; None for None."""

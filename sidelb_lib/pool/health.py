@@ -63,6 +63,7 @@ class Health(Membership):
             if address.connects.is_down:           # it gets no clients that could show the contrary
                 address.connects.succeeded(now, rise)
             address.found = result.state
+            address.not_after = (result.facts or {}).get('not_after')
             if self._roles:
                 self._roles.told(address, result, now, is_first)
         self._settle(address)

@@ -75,8 +75,8 @@ class Address(object):
     __slots__ = ('endpoint', 'host', 'port', 'family', 'sockaddr', 'member', 'connects', 'probes', 'early', 'up', 'state',
                  'since', 'streak', 'changes', 'is_newcomer', 'is_drained', 'came_up', 'damping', 'role',
                  'former_role', 'found', 'last_error',
-                 'last_error_at', 'last_probe', 'probe_seconds', 'active', 'total', 'failed', 'failed_probes', 'sent',
-                 'received')
+                 'last_error_at', 'last_probe', 'probe_seconds', 'not_after', 'active', 'total', 'failed', 'failed_probes',
+                 'sent', 'received')
 
     def __init__(self, host, port, now):
         self.endpoint = endpoint = Endpoint(host, port)
@@ -104,6 +104,7 @@ class Address(object):
         self.last_error_at = None
         self.last_probe = None    # when it ended, on the pool's clock
         self.probe_seconds = None
+        self.not_after = None     # when its certificate ends, in Unix time, where a check of TLS has seen one
         self.active = 0
         self.total = 0
         self.failed = 0

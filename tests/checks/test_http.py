@@ -130,8 +130,9 @@ def test_a_huge_answer_is_not_read_to_its_end():
 def test_over_tls(tmpdir):
     certificate, key = Authority(str(tmpdir)).issue('db.example.com')
     with Http(b'HTTP/1.1 200 OK\r\n\r\n', certfile=certificate, keyfile=key) as server:
-        assert probe('https/', server).state == 'up'
-        assert probe('tls', server).state == 'up'
+        for check in ('https/', 'tls'):
+            found = probe(check, server)
+            assert found.state == 'up' and 0 < found.facts['not_after'] - time.time() <= 2 * 86400
 
 
 def test_a_server_without_tls_fails_the_handshake():

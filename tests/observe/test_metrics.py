@@ -163,6 +163,12 @@ def test_a_server_is_counted_by_address_and_told_by_name():
     check_with_promtool(read.text)
 
 
+def test_a_certificate_s_end_is_where_it_was_seen():
+    read = rendered([member('db1', address('10.0.0.1:5432', certificate_seconds=86400)),
+                     member('db2', address('10.0.0.2:5432', certificate_seconds=None))])
+    assert read.values('sidelb_member_certificate_not_after_seconds', 'member') == {'db1': 1000 + 86400}
+
+
 def test_roles_weights_and_tiers():
     read = rendered([member('db1', address('10.0.0.1:5432', role='primary'), weight=3),
                      member('db2', address('10.0.0.2:5432', role='replica', state='standby'), state='standby', tier=2)])

@@ -7,6 +7,7 @@ import pytest
 
 from sidelb_lib.observe import said
 from sidelb_lib.observe.changes import Changes
+from sidelb_lib.observe.snapshot import WallClock, of_address
 from sidelb_lib.observe.timeline import MAX_TRACKS, POINTS, Timeline
 from sidelb_lib.pool.members import DOWN, Address, Member
 
@@ -135,3 +136,19 @@ def test_history_is_bounded():
     assert len(timeline._tracks) <= MAX_TRACKS
     assert sum(len(track.loads) * track.loads.itemsize for track in timeline._tracks.values()) <= 64 * 1024
     assert len(json.dumps(timeline.of(many[0].name).snapshot())) < 160
+
+
+@pytest.mark.parametrize('days, note', [
+    (None, ''), (15, ''), (13.5, 'certificate ends in 13 days'), (1.5, 'certificate ends in 1 day'),
+    (0.5, 'certificate ends within a day'), (-3, 'certificate has ended')])
+def test_a_certificate_that_ends_soon_is_noted_beside_its_server(days, note):
+    seconds = None if days is None else int(days * 86400)
+    assert said.note(member('db1', address('10.0.0.1:1', certificate_seconds=seconds))) == note
+
+
+def test_the_status_has_the_seconds_that_a_certificate_has_left():
+    one = Address('10.0.0.1', 1, 1000.0)
+    wall = WallClock(1000.0, wall_now=5000.0)
+    assert of_address(wall, one, {one: (0, 0)})['certificate_seconds'] is None
+    one.not_after = 5060
+    assert of_address(wall, one, {one: (0, 0)})['certificate_seconds'] == 60
