@@ -32,3 +32,14 @@ def test_what_has_grown_is_named():
     before = {'descriptors': 10, 'memory': 30000, 'greenlets': 8}
     assert bench.soak.compare(before, dict(before, memory=31000)) == []
     assert bench.soak.compare(before, dict(before, descriptors=40)) == ['descriptors grew from 10 to 40']
+
+
+def test_a_datagram_without_an_answer_is_owed_to_an_injected_fault():
+    before = {'drops': {'send_failed': 2}, 'injected': {'send': 2, 'socket': 1}}
+    after = {'drops': {'send_failed': 5, 'no_server': 1}, 'injected': {'send': 5, 'socket': 2}}
+    assert bench.soak.unexplained(4, before, after) == []
+    assert bench.soak.unexplained(5, before, after) == ['5 datagrams had no answer, 4 were dropped']
+    fewer = dict(after, injected={'send': 4, 'socket': 2})
+    assert bench.soak.unexplained(4, before, fewer) == ['3 drops (upstream_full, send_failed) by 2 faults']
+    other = dict(after, drops=dict(after['drops'], session_failed=1))
+    assert bench.soak.unexplained(4, before, other) == ['1 drops: session_failed']
