@@ -9,8 +9,8 @@ import json
 import os
 import time
 
+from .net.small_file import read_small_file
 from .pool.merging import MAX_WEIGHT
-from .resolver.small_file import read_small_file
 
 MAX_AGE = 3600.0                 # seconds
 MAX_BYTES = 1024 * 1024

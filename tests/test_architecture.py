@@ -30,7 +30,7 @@ ROOMS = {
     'discovery': 'net pool.merging resolver',
     'service': 'net policies pool checks resolver discovery config tcp udp observe',
     'reloading': 'config',
-    'admin_state': 'pool.merging resolver.small_file',
+    'admin_state': 'net pool.merging',
     'doctor': 'net config pool policies checks resolver discovery observe',
     'process': 'net checks config observe service reloading admin_state',
     'demo': 'net config observe service',

@@ -11,12 +11,13 @@ A kind's module is loaded when it is used. Its contract:
 from __future__ import absolute_import, division, print_function
 
 import importlib
-import io
 import os
 import re
 from collections import namedtuple
 
 from ..compat import new_socket
+from ..errors import SidelbError
+from ..net.small_file import read_small_file
 
 #: One kind. `protocols`: for whose servers it is; `arguments`: what may follow the name; `meaning`: what passes.
 Check = namedtuple('Check', 'name protocols arguments meaning')
@@ -69,8 +70,8 @@ class Context(object):
         try:
             changed = os.stat(path).st_mtime
             if self._read is None or self._read[0] != changed:
-                with io.open(path, encoding='utf-8') as stream:
-                    self._read = changed, stream.readline(1024).rstrip('\r\n')
+                line = read_small_file(path, 1024).partition(b'\n')[0]
+                self._read = changed, line.rstrip(b'\r').decode('utf-8')
         except (EnvironmentError, UnicodeError) as error:
             raise Misconfigured('check_password_file=%s: %s' % (path, getattr(error, 'strerror', None) or error))
         return self._read[1]
@@ -146,6 +147,16 @@ def grammar(check):
 def words(proto):
     """The ways to write a check for servers of `proto`, in the table's order, and `off`."""
     return [grammar(check) for check in CHECKS if proto in check.protocols] + ['off']
+
+
+def mistake_of(settings):
+    """Why the check can't be made as it is set up: files that it needs. None where nothing is known to be wrong."""
+    if settings.check_ca and settings.check.name != 'off':
+        try:
+            make(settings.check, Context(settings, None))
+        except SidelbError as error:
+            return str(error)
+    return None
 
 
 def make(choice, context):

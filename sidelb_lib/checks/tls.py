@@ -12,6 +12,7 @@ from gevent import ssl
 from ..compat import adopt
 from ..errors import SidelbError
 from ..net.endpoints import canonical_ip
+from ..net.small_file import read_small_file
 from .certificate import not_after
 from .exchange import PASSED, Conversation, ProbeFailed
 
@@ -42,6 +43,7 @@ def client_context(ca):
         context.options |= getattr(ssl, version, 0)
     if ca:
         try:
+            read_small_file(ca, 0)               # it is a file, and can be read
             context.load_verify_locations(ca)
         except (EnvironmentError, ssl.SSLError) as error:
             raise SidelbError('check_ca=%s: %s' % (ca, error.strerror or error))

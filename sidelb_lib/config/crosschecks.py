@@ -56,6 +56,12 @@ def check_of_other_protocol(settings):
             value_text(check), proto, ', '.join(words[:-1]), words[-1])
 
 
+def certificates(settings):
+    mistake = checks.mistake_of(settings)
+    if mistake:
+        yield 'check_ca', mistake
+
+
 def repeated_servers(settings):
     seen = {}
     for host, port, key in _server_endpoints(settings):
@@ -160,6 +166,7 @@ def notes(settings):
 CROSSCHECKS = (
     (('proto',), other_protocol),
     (('proto', 'check'), check_of_other_protocol),
+    (('proto', 'check', 'check_ca', 'check_expect', 'check_host'), certificates),
     (('proto',), srv_of_other_protocol),
     ((), repeated_servers),
     (('listener',), loops),

@@ -6,6 +6,7 @@ from collections import namedtuple
 from .servers import parse_backend
 
 MAX_SERVERS = 4096
+BOM = u'\xef\xbb\xbf'             # of UTF-8, as editors on Windows write it
 _MAX_PATH = 4096
 
 
@@ -18,9 +19,10 @@ class ServersFile(namedtuple('ServersFile', 'path')):
         return self.path
 
     def servers_in(self, text):
-        """[Backend] of a text. ValueError, with the number of the line, for the first one that is wrong: all or nothing."""
+        """[Backend] of a text in Latin-1. ValueError, with the number of the line, for the first one that is wrong: all or
+        nothing. A byte order mark is passed over."""
         backends, seen = [], set()
-        for number, line in enumerate(text.split('\n'), 1):
+        for number, line in enumerate((text[len(BOM):] if text.startswith(BOM) else text).split('\n'), 1):
             line = line.partition('#')[0].strip()
             if not line:
                 continue

@@ -9,7 +9,7 @@ from gevent.event import Event
 from ..hub import never_waits
 from ..net.endpoints import endpoint_text
 from ..net.own_listener import would_come_back
-from ..resolver.small_file import read_small_file
+from ..net.small_file import read_small_file
 from .file_names import FileNames
 from .grouper import Grouper
 from .grouping import OF_ADDRESS

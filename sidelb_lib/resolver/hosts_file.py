@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from collections import OrderedDict
 
 from ..net.endpoints import canonical_ip
-from .small_file import SPACES, lines_of, read_small_file, words_of
+from ..net.small_file import SPACES, lines_of, read_small_file, words_of
 
 MAX_BYTES = 1 << 20
 

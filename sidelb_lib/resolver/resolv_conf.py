@@ -5,7 +5,7 @@ import os
 from collections import namedtuple
 
 from ..net.endpoints import canonical_ip
-from .small_file import BLANKS, lines_of, read_small_file, words_of
+from ..net.small_file import BLANKS, lines_of, read_small_file, words_of
 
 #: The number that an option of resolv.conf has at most, as in libc.
 _LARGEST = {'ndots': 15, 'timeout': 30, 'attempts': 5}

@@ -250,6 +250,7 @@ def test_the_log_changes_at_once(write, servers):      # noqa: F811
 
 @pytest.mark.parametrize('text, says', [
     ('mode = fastest', 'mode = fastest: choose round-robin'),
+    ('check = tls\ncheck_ca = /nowhere', 'check_ca=/nowhere: No such file or directory'),
     ('proto = udp', '[service:b] proto: a change needs a restart'),
     ('reuse_port = on', '[service:b] reuse_port: a change needs a restart'),
     ('resolver = 10.0.0.53', '[service:b] resolver: a change needs a restart'),
