@@ -9,6 +9,8 @@ A module of a check has `parse(arguments)` and `make(options, context)`; what `m
 """
 from __future__ import absolute_import, division, print_function
 
+import errno
+import os
 import socket
 from collections import namedtuple
 
@@ -189,6 +191,8 @@ def exchange_datagram(address, payload, deadline):
         sock = maker_of(address)(address.family, socket.SOCK_DGRAM)
         call = 'connect'
         sock.connect(address.sockaddr)
+        if sock.getsockname()[:2] == address.sockaddr[:2]:         # the kernel has chosen that port: nobody else has it
+            raise ProbeFailed(os.strerror(errno.ECONNREFUSED))
         call = 'send'
         sock.send(payload)
         call = 'receive'

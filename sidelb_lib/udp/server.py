@@ -20,7 +20,7 @@ from .client_sockets import ClientSockets
 from .forwarding import Forwarding
 from .replies import Replies
 from .sessions import MAX_BYTES, SessionTable
-from .upstreams import Upstreams, count_local_ports
+from .upstreams import Upstreams, find_local_ports
 
 BATCH = 64                         # datagrams read before others get their turn
 MAX_QUEUED = 65536                 # datagrams, more than a receive buffer holds
@@ -50,8 +50,9 @@ class UdpServer(DatagramServer):
 
     def _affordable(self, max_sessions, settings):
         """Each session has a local port. An eighth of them is left to probes, look-ups and other programs."""
-        ports = count_local_ports()
-        affordable = ports - ports // 8 if ports else max_sessions
+        self._upstreams.local_ports = ports = find_local_ports()
+        count = ports[1] - ports[0] + 1 if ports else 0
+        affordable = count - count // 8 if ports else max_sessions
         if (settings.max_sessions or 0) > affordable:
             self._log.warning('few_ports', 'max_sessions={wanted} needs more local ports than net.ipv4.'
                               'ip_local_port_range has: it is {most}', wanted=settings.max_sessions, most=affordable)

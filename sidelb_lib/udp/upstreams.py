@@ -32,6 +32,7 @@ class Upstreams(object):
 
     def __init__(self, pool, settings):
         self.by_number = {}                # descriptor -> Session
+        self.local_ports = None            # (first, last) of those that the kernel chooses from, where it tells
         self._pool = pool
         self._single_reply = settings.responses == 1
         self._epoll = monkey.get_original('select', 'epoll')()
@@ -70,6 +71,8 @@ class Upstreams(object):
             upstream, call, code = None, 'bind', error.errno     # or of `socket`
         else:
             code = upstream.connect_ex(address.sockaddr)
+            if not code and self._is_itself(upstream, address):
+                code = errno.ECONNREFUSED
             if not code:
                 if not self._single_reply:      # for one reply there is room: that call is 2 % of a short session
                     raise_receive_buffer(upstream)
@@ -81,6 +84,14 @@ class Upstreams(object):
             raise HostIsShort('no socket towards %s: %s' % (address, _text(code, call)))
         lease.failed(_text(code, call))
         return None
+
+    def _is_itself(self, upstream, address):
+        """Has the kernel chosen the server's port as our own one, on this very host? Then nobody else has it, and what a
+        client says would come back to it as an answer."""
+        ports = self.local_ports
+        if ports and not ports[0] <= address.sockaddr[1] <= ports[1]:
+            return False
+        return upstream.getsockname()[:2] == address.sockaddr[:2]
 
     def watch(self, session):
         number = session.upstream.fileno()
@@ -111,11 +122,11 @@ def _text(code, call):
     return os.strerror(code)
 
 
-def count_local_ports(path='/proc/sys/net/ipv4/ip_local_port_range'):
-    """How many local ports Linux hands out, of both families (ip(7)); None where it does not tell."""
+def find_local_ports(path='/proc/sys/net/ipv4/ip_local_port_range'):
+    """(first, last) of the local ports that Linux hands out, of both families (ip(7)); None where it does not tell."""
     try:
         with open(path) as text:
             first, last = map(int, text.read().split())
     except (EnvironmentError, ValueError):
         return None
-    return last - first + 1
+    return first, last

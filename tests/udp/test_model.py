@@ -47,6 +47,9 @@ class Wire(object):
         self.peer = peer[:2]
         return self.world.connect_codes.pop() if self.world.connect_codes else 0
 
+    def getsockname(self):
+        return '192.0.2.254', self.number
+
     def setsockopt(self, *_):
         pass
 
