@@ -53,7 +53,9 @@ def connect(address, timeout, client=None, local=None, make_socket=None):
                 code = finish_connect(sock, timeout, client)
         elif code == errno.EAGAIN and address.family == socket.AF_UNIX:
             from .unix_socket import connect_when_there_is_room
-            code = connect_when_there_is_room(sock, address.sockaddr, timeout)
+            code = connect_when_there_is_room(sock, address.sockaddr, timeout, lambda: client and has_left(client))
+            if code == errno.EAGAIN:
+                raise PeerLeft('the client has left')
         code = real_error(code, sock, address, local)
         if code:
             raise ConnectError(code)

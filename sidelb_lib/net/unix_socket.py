@@ -82,11 +82,14 @@ def _bind_safely(path, mode, kind):
         raise SidelbError(error.strerror or str(error))
 
 
-def connect_when_there_is_room(sock, path, seconds):
-    """The errno of a connect to a socket whose queue was full (EAGAIN): nothing tells when there is room, so try again."""
+def connect_when_there_is_room(sock, path, seconds, in_vain):
+    """The errno of a connect to a socket whose queue was full (EAGAIN): nothing tells when there is room, so try again, and
+    as long as `in_vain()` is not true. EAGAIN when it is."""
     deadline, pause = monotonic() + seconds, 0.001
     while monotonic() < deadline:
         gevent.sleep(pause)
+        if in_vain():
+            return errno.EAGAIN
         code = sock.connect_ex(path)
         if code != errno.EAGAIN:
             return code

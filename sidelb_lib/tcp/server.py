@@ -60,6 +60,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self._paused = False               # accepting has stopped, for want of descriptors or sessions
         self._short_of_resources = False
         self._queue_is_empty = False       # what the last accept that failed has found
+        self.queue_is_old = False         # clients have waited in the kernel's queue, and some may have left
         self._draining = False
         self._session_ended = Event()
         self._answers_came = Event()
@@ -72,7 +73,7 @@ class TcpServer(PausesAccepting, StreamServer):
     def full(self):
         if len(self.sessions) < self.max_connections:
             return False
-        self._paused = True
+        self._paused = self.queue_is_old = True
         return True
 
     @never_waits
@@ -95,6 +96,7 @@ class TcpServer(PausesAccepting, StreamServer):
             # Anything else is the fault of a connection that is gone already: accept(2) says to treat it like
             # EAGAIN.
             self._queue_is_empty = error.errno in WOULD_BLOCK
+            self.queue_is_old = self.queue_is_old and not self._queue_is_empty
             if error.errno in SHORTAGES:
                 self._pause_for(error)
             return None
@@ -148,6 +150,7 @@ class TcpServer(PausesAccepting, StreamServer):
             self._short_of_resources = True
             self._log.warning('accept_paused', 'clients wait: {error}; raise the limit of open files or lower '
                               'max_connections', error=error.strerror)
+        self.queue_is_old = True
         self.pause_accepting()
 
     def _accept_again(self):

@@ -79,6 +79,9 @@ class Session(object):
         deadline = (server.clock() if tried else self.opened) + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
         if server.members.awaits_answers:
             server.wait_for_answers()
+            self._look_at_client()
+        elif server.queue_is_old:
+            self._look_at_client()
         turn = Turn(server, self.client) if server.queue else None       # others wait already
         while True:
             try:
@@ -104,8 +107,12 @@ class Session(object):
             self._pause(0 if attempts < QUICK_ATTEMPTS else PACE_SECONDS)      # others get their turn
 
     def _pause(self, seconds):
-        """Raises PeerLeft when the client has gone meanwhile: nothing would be served by a connection for it."""
         gevent.sleep(seconds)
+        self._look_at_client()
+
+    def _look_at_client(self):
+        """After a wait. Raises PeerLeft when the client has gone meanwhile: nothing would be served by a connection for
+        it."""
         if has_left(self.client):
             raise PeerLeft('the client has left')
 
