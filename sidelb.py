@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import errno
 import os
 import re
+import signal
 import sys
 import warnings
 
@@ -11,6 +12,10 @@ import warnings
 # monitoring thread. The relay is built and measured on the defaults, so none of it counts here.
 for _name in [_name for _name in os.environ if _name.startswith('GEVENT')]:
     del os.environ[_name]
+
+# That children's ends are ignored is inherited, and is an error to whoever waits for one: with Python 2 gevent itself.
+if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 try:
     # Must precede every import that uses sockets, threads or clocks: an unpatched module would block every session.

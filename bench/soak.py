@@ -229,7 +229,8 @@ class Balancer(object):
             [python, program, self._report, faults, '%s:%d' % self.address] +
             ['%s:%d' % (HOST, server.port) for server in servers] +
             ['proto=' + kind, 'status_socket=' + self._status, 'check_interval=0.5s', 'check_timeout=1s',
-             'connect_timeout=1s', 'log_format=json', 'drain_timeout=3s'] + (['session_timeout=2s'] if kind == 'udp' else []))
+             'connect_timeout=1s', 'log_format=json', 'drain_timeout=3s'] +
+            (['session_timeout=2s'] if kind == 'udp' else []))
 
     def figures(self):
         """Descriptors, memory in KiB and greenlets now; injected faults and dropped datagrams by kind."""

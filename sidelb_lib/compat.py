@@ -278,15 +278,13 @@ def digest_of(data):
         return hashlib.sha1(data).digest()
 
 
-def unblock_signals(numbers):
-    """Unblock signals that the program which started us has left blocked (uWSGI does): a mask is inherited through exec.
-    Python 2 has no such call."""
+def unblock_signals():
+    """Unblock what the program which started us has left blocked (uWSGI does): a mask is inherited through exec. Without
+    SIGCHLD nobody would hear that a check's program has ended. Python 2 has no such call."""
     import signal
     if hasattr(signal, 'pthread_sigmask'):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
     library, mask = ctypes.CDLL(None), ctypes.create_string_buffer(128)          # sigset_t of Linux
     library.sigemptyset(mask)
-    for number in numbers:
-        library.sigaddset(mask, number)
-    library.sigprocmask(1, mask, None)           # SIG_UNBLOCK
+    library.sigprocmask(2, mask, None)           # SIG_SETMASK

@@ -37,7 +37,8 @@ def test_a_signal_that_the_parent_left_blocked_ends_it(number):
             assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
+@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF,
+                                    signal.SIGIO, signal.SIGXCPU])
 def test_a_signal_that_means_nothing_is_a_line_in_the_log(number):
     with Server('A') as server, Sidelb(server) as sidelb:
         sidelb.signal(number)

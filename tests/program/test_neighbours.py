@@ -1,0 +1,155 @@
+"""Neighbours of the faults of the first field round: of the same kinds, in other places. Numbers are those of its list."""
+from __future__ import absolute_import, division, print_function
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+import pytest
+from gevent.event import Event
+
+from ..support.clients import read_line
+from ..support.nameserver import name_server, until
+from ..support.netns import NetworkNamespace, entered
+from ..support.processes import Process
+from ..support.program import COMMAND, Sidelb, clean_environ, run_sidelb
+from ..support.requirements import need_namespaces
+from ..support.servers import Server
+from ..udp.parts import NamedEcho
+from .test_field_faults import set_kernel
+from .test_signals import BLOCKED
+
+IGNORED = """
+import os, signal, sys
+for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def one_port():
+    """A namespace with one local port, which is also that of a server which is not there."""
+    need_namespaces()
+    with NetworkNamespace() as namespace:
+        set_kernel(namespace, 'net.ipv4.ip_local_port_range=5001 5001')
+        yield namespace
+
+
+# --- 3: verdicts -------------------------------------------------------------------------------------------------------
+
+def test_3k_a_client_never_gets_its_own_datagram_for_an_answer(one_port):
+    echo = NamedEcho('A', port=7000, namespace=one_port)
+    with Sidelb('127.0.0.1:5001', '127.0.0.1:7000', 'proto=udp', 'check=off', 'session_timeout=0.5s', namespace=one_port,
+                listener='127.0.0.1:6000') as sidelb:
+        for number in range(4):
+            with entered(one_port):
+                client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            with contextlib.closing(client):
+                client.bind(('127.0.0.1', 30000 + number))
+                client.settimeout(10)
+                client.sendto(b'mine', sidelb.address)
+                assert client.recv(100) == b'A mine'
+    echo.stop()
+
+
+def test_3k_a_udp_probe_of_itself_is_a_refusal(one_port):
+    with Sidelb('127.0.0.1:5001', 'proto=udp', 'check_interval=0.1s', namespace=one_port,
+                listener='127.0.0.1:6000') as sidelb:
+        snapshot = sidelb.wait_for_status('it was not probed', lambda snapshot: [
+            member for member in snapshot['members'] if member['addresses'][0]['failed_probes'] > 5])
+        assert snapshot['members'][0]['addresses'][0]['last_error'] == 'Connection refused'
+        assert 'is up again' not in sidelb.log
+
+
+def test_3j_a_client_that_leaves_before_the_first_answer_of_dns_reaches_no_server():
+    answer = Event()
+    with Server('A') as server, name_server() as names:
+        names.zone.set_addresses('db.test', ['127.0.0.1'])
+        names.misbehave(until(answer))
+        with Sidelb('ring_domain=db.test:%d' % server.address[1], 'check=off',
+                    environ={'SIDELB_RESOLVER': '%s:%d' % names.address}) as sidelb:
+            for _ in range(5):
+                sidelb.connect().close()
+            patient = sidelb.connect()
+            sidelb.wait_for_status('not all have come', lambda snapshot: snapshot['connections']['active'] == 6)
+            answer.set()
+            assert read_line(patient) == 'A'
+            patient.close()
+            assert server.accepted == 1
+
+
+def test_3j_a_client_that_leaves_while_there_is_no_room_for_it_reaches_no_server():
+    with Server('A') as server:
+        with Sidelb(server, 'check=off', 'max_connections=1') as sidelb:
+            first = sidelb.connect()
+            assert read_line(first) == 'A'
+            for _ in range(5):
+                sidelb.connect().close()
+            patient = sidelb.connect()
+            first.close()
+            assert read_line(patient) == 'A'
+            patient.close()
+            assert server.accepted == 2
+
+
+# --- 5: what others have written ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('text', [b'\xef\xbb\xbf%s\n', b'\xef\xbb\xbf# servers\r\n%s\r\n', b'# \xc4\x85 \x85 \xa0\n\n%s'],
+                         ids=['mark', 'mark and CRLF', 'bytes of a comment'])
+def test_5e_a_list_of_servers_may_come_from_any_editor(tmpdir, text):
+    path = tmpdir.join('servers')
+    with Server('A') as server:
+        path.write_binary(text.replace(b'%s', str(server).encode('ascii')))
+        with Sidelb('servers_file=%s' % path) as sidelb:
+            assert sidelb.who() == 'A'
+
+
+def test_5f_a_fifo_in_place_of_a_password_blocks_nobody(tmpdir):
+    path = str(tmpdir.join('fifo'))
+    os.mkfifo(path)
+    with Server('A') as server:
+        with Sidelb(server, 'check_interval=0.2s', 'check=redis', 'check_password_file=' + path) as sidelb:
+            sidelb.wait_for_log('it is no regular file')
+            assert sidelb.who() == 'A'
+
+
+@pytest.mark.parametrize('made, error', [
+    (os.mkfifo, 'it is no regular file'), (lambda path: None, 'No such file or directory')], ids=['FIFO', 'nothing'])
+def test_5f_certificates_that_can_not_be_read_are_a_mistake_before_anything_is_bound(tmpdir, made, error):
+    path = str(tmpdir.join('file'))
+    made(path)
+    finished = run_sidelb('127.0.0.1:0', '127.0.0.1:1', 'check=tls', 'check_ca=' + path)
+    assert finished.returncode == 2 and finished.stdout == ''
+    assert finished.stderr.startswith('sidelb: check_ca=%s: %s\n' % (path, error))
+
+
+# --- 9: the process ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('left_by_the_parent', [BLOCKED, IGNORED], ids=['blocked', 'ignored'])
+def test_9c_the_end_of_a_checks_program_is_heard_of_whatever_a_parent_has_left(tmpdir, left_by_the_parent):
+    path = tmpdir.join('check')
+    path.write('#!/bin/sh\nexit 5\n')
+    path.chmod(0o755)
+    with Server('A') as server:
+        with Process([sys.executable, '-c', left_by_the_parent] + COMMAND + [
+                '127.0.0.1:0', str(server), 'status_socket=off', 'check=run/%s' % path, 'check_interval=0.2s'],
+                environ=clean_environ()) as process:
+            process.wait_for_output('exit code 5')
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGQUIT, signal.SIGPWR])
+def test_9d_other_signals_that_ask_for_the_end_drain_too(number):
+    with Server('A') as server, Sidelb(server) as sidelb:
+        client = sidelb.connect()
+        assert read_line(client) == 'A'
+        sidelb.signal(number)
+        sidelb.wait_for_log('draining: 1 session')
+        client.sendall(b'more\n')
+        assert read_line(client) == 'more'
+        client.close()
+        assert sidelb.process.wait(10) == 0
