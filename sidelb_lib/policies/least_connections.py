@@ -4,6 +4,8 @@ from __future__ import absolute_import, division, print_function
 import heapq
 from operator import attrgetter
 
+from .weights import Weights
+
 
 class LeastConnections(object):
     """The member with the smallest (active + 1) / weight; among equals the one that has waited longest.
@@ -27,7 +29,7 @@ class LeastConnections(object):
         self._heap = []         # (load, turn, member)
         self._newcomers = set()   # have no turn yet
         self._begun = False     # has there been a session?
-        self._weights = {}      # weight -> how many members have it
+        self._weights = Weights()
         self._weighted = False  # do weights differ?
 
     def add(self, member):
@@ -105,14 +107,9 @@ class LeastConnections(object):
         return (member.active + 1) / (member.weight or 1) if self._weighted else member.active
 
     def _weigh(self, weight, change):
-        count = self._weights.get(weight, 0) + change
-        if count:
-            self._weights[weight] = count
-        else:
-            del self._weights[weight]
-        weighted = len(self._weights) > 1
-        if weighted != self._weighted:
-            self._weighted = weighted
+        self._weights.count(weight, change)
+        if self._weights.differ != self._weighted:
+            self._weighted = self._weights.differ
             self._rebuild()
 
     def _rebuild(self):

@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from .credits import Credits
 from .places import Places
+from .weights import Weights
 
 
 class RoundRobin(object):
@@ -29,7 +30,7 @@ class RoundRobin(object):
         self._last = -1             # index of the member that was chosen last...
         self._turn = None           # ...and that member
         self._changed = True        # `_last` has to be found anew
-        self._weights = {}          # weight -> how many members have it
+        self._weights = Weights()
         self._credits = None        # while weights differ
 
     def add(self, member):
@@ -59,12 +60,8 @@ class RoundRobin(object):
             self._credits.reweigh(member, former)
 
     def _weigh(self, weight, change):
-        count = self._weights.get(weight, 0) + change
-        if count:
-            self._weights[weight] = count
-        else:
-            del self._weights[weight]
-        if len(self._weights) < 2:
+        self._weights.count(weight, change)
+        if not self._weights.differ:
             self._credits = None
 
     def choose(self, excluded, key=None):
@@ -92,7 +89,7 @@ class RoundRobin(object):
             self._last = self._places.last_up_to(self._turn.place)
         else:
             self._last = int(self._start() * len(self._members)) - 1
-        if len(self._weights) > 1 and not self._credits:
+        if self._weights.differ and not self._credits:
             self._credits = Credits(self._members)
             if self._turn is None:
                 self._credits.skip(self._start())

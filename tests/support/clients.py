@@ -22,6 +22,19 @@ def connect(address, timeout=10.0, namespace=None):
     return sock
 
 
+def tcp_pair(timeout=10.0):
+    """Two connected TCP sockets of loopback: (one end, the other)."""
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(1)
+    one = socket.create_connection(listener.getsockname())
+    other, _ = listener.accept()
+    listener.close()
+    for sock in one, other:
+        sock.settimeout(timeout)
+    return one, other
+
+
 def read_line(sock):
     """The next line as native str, without its line break; what came before the end if there is none."""
     line = b''

@@ -3,21 +3,17 @@ from __future__ import absolute_import, division, print_function
 
 import contextlib
 import errno
-import random
 import socket
 
-import gevent
 from gevent.server import StreamServer
 
 from sidelb_lib.compat import find_splice, monotonic
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.listeners import listen_tcp
-from sidelb_lib.policies.registry import policy_of
-from sidelb_lib.pool.pool import Pool
 from sidelb_lib.tcp.server import TcpServer
 from sidelb_lib.tcp.splicing import RelayResources
 
-from ..support.recording import RecordingLog
+from ..support.balancing import Balancing
 
 SECONDS = 10
 
@@ -50,25 +46,17 @@ class NamedEcho(object):
         self.server.close()
 
 
-class Balancer(object):
+class Balancer(Balancing):
     """A TcpServer and its pool, with what tests ask of them."""
 
     def __init__(self, family=socket.AF_INET, listener=None, **options):
-        self.log = RecordingLog()
         limit = options.pop('max_connections', 1000)
         options.setdefault('connect_timeout', 2.0)
         settings = defaults(check='off', **options)
-        policy = policy_of(settings, '', random.random, monotonic, lambda *news: self.pool.hear(*news))
-        self.pool = Pool(policy, self.log, monotonic, settings)
+        Balancing.__init__(self, settings)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
-        self.server = TcpServer(listener or listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log,
-                                monotonic, settings, limit)
-        self.server.start()
-        self.sweeping = gevent.spawn(self.server.watch_silence)
-
-    def use(self, *endpoints):
-        """Each endpoint, or list of endpoints, is one member."""
-        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
+        self.begin(TcpServer(listener or listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
+                             settings, limit))
 
     def connect(self):
         return socket.create_connection(self.server.address[:2], SECONDS)
@@ -77,11 +65,6 @@ class Balancer(object):
         """The name of the server that answers a new connection."""
         with contextlib.closing(self.connect()) as client:
             return exchange(client)
-
-    def close(self):
-        self.sweeping.kill()
-        self.server.cut_all('the test has ended')
-        self.server.close()
 
 
 def exchange(client):

@@ -4,7 +4,6 @@ from __future__ import absolute_import, division, print_function
 import contextlib
 import errno
 import os
-import random
 import signal
 import socket
 import struct
@@ -19,46 +18,40 @@ from sidelb_lib.config.settings import defaults
 from sidelb_lib.net import connect as connecting
 from sidelb_lib.net import resets
 from sidelb_lib.net.listeners import listen_tcp
-from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.pool.merging import Group
-from sidelb_lib.pool.pool import Pool
 from sidelb_lib.tcp.server import TcpServer
 from sidelb_lib.tcp.session import Session
 from sidelb_lib.tcp.splicing import RelayResources
 
+from ..support.balancing import Balancing
+from ..support.clients import tcp_pair
 from ..support.program import Sidelb
-from ..support.recording import RecordingLog
 from ..support.waiting import wait_until
 
 SECONDS = 10
 RESET = struct.pack('ii', 1, 0)
 
 
-class Ends(object):
+class Ends(Balancing):
     """A balancer between `connect()` and the servers' side, `accept()`, both plain sockets that the test holds."""
 
     def __init__(self, **settings):
         self._limit = settings.pop('max_connections', 1000)
         self.settings = defaults(check='off', connect_timeout=1.0, **settings)
-        self.log = RecordingLog()
-        self.pool = Pool(policy_named('round-robin', random.random), self.log, monotonic, self.settings)
+        Balancing.__init__(self, self.settings)
         self._listener = socket.socket()
         self._listener.bind(('127.0.0.1', 0))
         self._listener.listen(1024)
         self._socks = [self._listener]
 
     def __enter__(self):
-        self.server = TcpServer(listen_tcp('127.0.0.1', 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
-                                self.settings, self._limit)
-        self.server.start()
-        self.sweeping = gevent.spawn(self.server.watch_silence)
-        self.pool.update('test', [Group(None, [self._listener.getsockname()])])
+        self.begin(TcpServer(listen_tcp('127.0.0.1', 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
+                             self.settings, self._limit))
+        self.use(self._listener.getsockname())
         return self
 
     def __exit__(self, *_):
-        self.sweeping.kill()
-        self.server.cut_all()
-        self.server.close()
+        self.close()
         for sock in self._socks:
             sock.close()
 
@@ -290,22 +283,11 @@ def test_a_cut_answer_never_ends_politely_although_the_option_for_a_reset_can_no
 
         def fileno(self):
             return self._sock.fileno()
-    one, other = connected_pair()
+    one, other = tcp_pair()
     resets.abort(Stubborn(one))
     one.close()
     assert rest_of(other)[1] == 'reset'
     other.close()
-
-
-def connected_pair():
-    listener = socket.socket()
-    listener.bind(('127.0.0.1', 0))
-    listener.listen(1)
-    one = socket.create_connection(listener.getsockname())
-    other, _ = listener.accept()
-    listener.close()
-    other.settimeout(SECONDS)
-    return one, other
 
 
 def test_a_session_that_fails_in_the_sweep_ends_alone(monkeypatch):

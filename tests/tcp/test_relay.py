@@ -17,22 +17,10 @@ from sidelb_lib.net.resets import abort, unacknowledged
 from sidelb_lib.tcp.relay import Relay
 from sidelb_lib.tcp.splicing import F_SETPIPE_SZ, RelayResources
 
+from ..support.clients import tcp_pair
 from ..support.waiting import wait_until
 
 SECONDS = 10
-
-
-def tcp_pair():
-    """Two connected TCP sockets of loopback: (one end, the other)."""
-    listener = socket.socket()
-    listener.bind(('127.0.0.1', 0))
-    listener.listen(1)
-    one = socket.create_connection(listener.getsockname())
-    other, _ = listener.accept()
-    listener.close()
-    for sock in one, other:
-        sock.settimeout(SECONDS)
-    return one, other
 
 
 class Setup(object):

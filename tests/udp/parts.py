@@ -2,7 +2,6 @@
 from __future__ import absolute_import, division, print_function
 
 import os
-import random
 import socket
 
 import gevent
@@ -10,12 +9,10 @@ import gevent
 from sidelb_lib.compat import monotonic, new_socket
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.listeners import listen_udp
-from sidelb_lib.policies.registry import policy_named
-from sidelb_lib.pool.pool import Pool
 from sidelb_lib.udp.server import UdpServer
 
+from ..support.balancing import Balancing
 from ..support.netns import entered
-from ..support.recording import RecordingLog
 
 SECONDS = 10
 
@@ -55,26 +52,21 @@ class NamedEcho(object):
         self.sock.close()
 
 
-class Balancer(object):
+class Balancer(Balancing):
     """A UdpServer and its pool, with what tests ask of them. In a `namespace` all of its sockets belong to that."""
 
     def __init__(self, mode='round-robin', host='127.0.0.1', namespace=None, **changes):
-        self.log = RecordingLog()
         self._namespace = namespace
         changes.setdefault('max_sessions', 1000)
-        settings = defaults(proto='udp', check=changes.pop('check', 'udp'), **changes)
-        self.pool = Pool(policy_named(mode, random.random), self.log, monotonic, settings)
+        settings = defaults(proto='udp', mode=mode, check=changes.pop('check', 'udp'), **changes)
+        Balancing.__init__(self, settings)
         with entered(namespace):
-            self.server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
+            server = UdpServer(listen_udp(host, 0), self.pool, self.log, monotonic, settings, settings.max_sessions)
         if namespace:
-            self.server._upstreams.new_socket = self._new_socket
-        self.server.start()
+            server._upstreams.new_socket = self._new_socket
+        self.begin(server)
         self.port = self.server.address[1]
-        self.greenlets = [gevent.spawn(self.server.watch_silence)]
         self._clients = []          # open until the end: the next one with a closed one's port would be in its session
-
-    def use(self, *endpoints):
-        self.pool.update('test', [(None, list(each) if isinstance(each, list) else [each]) for each in endpoints])
 
     def _new_socket(self, *arguments):
         with entered(self._namespace):
@@ -95,11 +87,9 @@ class Balancer(object):
         return exchange(self.client(host))
 
     def close(self):
-        gevent.killall(self.greenlets)
         for sock in self._clients:
             sock.close()
-        self.server.cut_all('the test has ended')
-        self.server.close()
+        Balancing.close(self)
 
 
 def exchange(client, data=b'hello'):
