@@ -14,6 +14,7 @@ from gevent.event import Event
 from . import __version__
 from .checks.prober import Places
 from .compat import http_server_is_sound, monotonic, unblock_signals
+from .config.texts import fingerprint
 from .errors import BindError
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
@@ -106,6 +107,7 @@ class Process(object):
         self.state = 'starting'
         self._settings = configuration.process
         self._of_file = configuration.of_file
+        self._fingerprint = fingerprint(configuration)
         self._descriptors = raise_descriptor_limit()
         self._probe_places = Places()
         self.services = OrderedDict((name, self.new_service(name, settings, len(configuration.services)))
@@ -211,6 +213,7 @@ class Process(object):
     def take_over(self, configuration, changes, services, listeners):
         """Serve another configuration. What had to be bound is: `services` that are added, `listeners` that move."""
         self._settings = configuration.process
+        self._fingerprint = fingerprint(configuration)
         self.log.change(self._settings.log_level, self._settings.log_format)
         for name in changes.removed:
             self._leaving = [one for one in self._leaving if not one.dead]
@@ -313,6 +316,7 @@ class Process(object):
             'host': socket.gethostname(),
             'uptime': round(now - self._started, 3),
             'reloads': dict(self._reloader.results) if self._reloader else {'ok': 0, 'failed': 0},
+            'config_hash': self._fingerprint,
             'state': self.state,
             'healthy': self.healthy(),
             'ready': self._ready(),

@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import sys
+import zlib
 
 from . import crosschecks
 from .table import BY_KEY, TABLE
@@ -57,6 +58,16 @@ def describe(configuration):
     blocks += ['[service:%s]\n%s' % (name, _rows(settings, [setting for setting in TABLE if not setting.of_process]))
                for name, settings in configuration.services]
     return '\n\n'.join(blocks)
+
+
+def fingerprint(configuration):
+    """A number by which instances can be compared: equal where the same is in force. What a password is plays no part, nor
+    does `instance`, by which the instances of a fleet differ."""
+    blocks = [('', configuration.process, True)] + [(name, settings, False) for name, settings in configuration.services]
+    text = '\n'.join('%s %s=%s' % (name, setting.key, _value_text(setting, getattr(settings, setting.attribute)))
+                     for name, settings, of_process in blocks for setting in TABLE
+                     if setting.of_process == of_process and setting.key != 'instance')
+    return zlib.crc32(text.encode('utf-8')) & 0xffffffff
 
 
 def _rows(settings, table):

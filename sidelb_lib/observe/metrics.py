@@ -105,6 +105,11 @@ TABLE = (
         'connections/connect_seconds'),
     tcp('sidelb_clients_waiting', GAUGE, 'Clients that wait for a server now.', 'connections/waiting'),
     tcp('sidelb_queue_duration_seconds', HISTOGRAM, 'How long clients waited for a server.', 'connections/queue_seconds'),
+    tcp('sidelb_first_byte_seconds', HISTOGRAM,
+        'From the connection to a server to its first byte, where clients speak first with their part.',
+        'connections/first_byte_seconds'),
+    tcp('sidelb_session_duration_seconds', HISTOGRAM, 'How long sessions that have ended lasted.',
+        'connections/session_seconds'),
     tcp('sidelb_connections_ended_total', COUNTER, 'Sessions that have ended, by the reason.',
         'connections/ended/{reason}', 'reason'),
     udp('sidelb_sessions_active', GAUGE, 'UDP clients that have a session now.', 'connections/active'),
@@ -120,6 +125,7 @@ TABLE = (
 OF_PROCESS = (
     metric('sidelb_reloads_total', COUNTER, 'Reloads of the configuration, by how they ended.',
            'reloads/{result}', 'result'),
+    metric('sidelb_config_hash', GAUGE, 'A number of the configuration in force: equal where that is equal.', 'config_hash'),
 )
 
 #: What a look-up ended with, of what `discovery` calls its state.

@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 from .tally import peer_text
+from ..durations import LONG_BOUNDS, Durations
 
 MAX_TRIED = 10                   # addresses that are named in one line
 
@@ -38,3 +39,25 @@ def times_of(session):
     return [('wait_ms', 'waited', began - session.opened),
             ('connect_ms', 'connected in', None if relay.began is None else relay.began - began),
             ('first_byte_ms', 'first byte after', relay.first_byte)]
+
+
+class Times(object):
+    """How long sessions lasted, and how long their servers took to the first byte."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._sessions = Durations(LONG_BOUNDS)
+        self._first_bytes = Durations()
+
+    def add(self, session, _):
+        """It has ended. Who got no server had no session worth the name."""
+        relay = session.relay
+        if relay is not None:
+            self._sessions.add(self._clock() - session.opened)
+            first_byte = relay.first_byte
+            if first_byte is not None:
+                self._first_bytes.add(first_byte)
+
+    def snapshot(self):
+        """A plain dict, for the metrics."""
+        return {'session_seconds': self._sessions.snapshot(), 'first_byte_seconds': self._first_bytes.snapshot()}

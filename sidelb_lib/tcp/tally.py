@@ -23,6 +23,7 @@ class Tally(object):
         self._log = log
         self._clock = clock
         self.times_sessions = False
+        self._times = None                    # a session_end.Times, where somebody may ask for metrics
         self._logs_probes = False
         self._access_log = None               # called with a template and fields
         self._tells = ()                      # what is called with each session that has ended, and the reason
@@ -32,6 +33,10 @@ class Tally(object):
         self._logs_probes = settings.log_level == 'debug'
         self._access_log = access_log or (self._log_session if self._logs_probes else None)
         self._tells = (self._tell_end,) if self._access_log else ()
+        if settings.http:
+            from .session_end import Times
+            self._times = self._times or Times(self._clock)
+            self._tells += (self._times.add,)
         self.times_sessions = bool(self._tells)
 
     def refuse(self, session, error):
@@ -73,9 +78,10 @@ class Tally(object):
 
     def counts(self):
         """A plain dict, for the status."""
-        return {'total': self.accepted, 'retries': self.retries, 'refused': dict(self.refused),
-                'denied': dict(self.denied), 'ended': dict(self.ended),
-                'connect_seconds': self.connect_times.snapshot()}
+        counts = {'total': self.accepted, 'retries': self.retries, 'refused': dict(self.refused),
+                  'denied': dict(self.denied), 'ended': dict(self.ended),
+                  'connect_seconds': self.connect_times.snapshot()}
+        return dict(counts, **self._times.snapshot()) if self._times else counts
 
 
 def peer_text(peer):

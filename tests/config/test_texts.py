@@ -5,6 +5,8 @@ import io
 import os
 import re
 
+import pytest
+
 from sidelb_lib.config import texts
 from sidelb_lib.config.settings import configuration
 from sidelb_lib.config.table import NOTHING_SET, TABLE
@@ -99,3 +101,26 @@ def test_the_page_of_settings_names_each_with_its_default_in_lines_below_120_col
 def test_help_shows_each_group_once():
     headings = re.findall('^([A-Z].*):$', texts.help_table(), re.M)
     assert headings == [group for group, _ in texts.grouped()] and len(set(headings)) == len(headings)
+
+
+# --- a number for a configuration ---------------------------------------------------------------------------------------
+
+def fingerprint(line, **environ):
+    return texts.fingerprint(parse(line, **environ))
+
+
+def test_equal_configurations_have_one_number_wherever_they_come_from():
+    one = fingerprint('127.0.0.1:5432 10.0.0.1:5432 mode=least-connections')
+    assert one == fingerprint('', SIDELB_BIND_ADDR='127.0.0.1:5432', SIDELB_BACKENDS='10.0.0.1:5432',
+                              SIDELB_MODE='Least-Connections')
+    assert one == fingerprint('127.0.0.1:5432 10.0.0.1:5432 mode=least-connections instance=7')
+    with_password = [fingerprint('127.0.0.1:5432 10.0.0.1:5432', SIDELB_CHECK_PASSWORD=word) for word in ('one', 'other')]
+    assert with_password[0] == with_password[1]
+    assert 0 <= one < 2 ** 32
+
+
+@pytest.mark.parametrize('other', [
+    '127.0.0.1:5433 10.0.0.1:5432', '127.0.0.1:5432 10.0.0.1:5432 refresh=5s',
+    '127.0.0.1:5432 10.0.0.1:5432 log_level=debug', '127.0.0.1:5432 10.0.0.1:5432/weight=2'])
+def test_others_have_another_one(other):
+    assert fingerprint('127.0.0.1:5432 10.0.0.1:5432') != fingerprint(other)

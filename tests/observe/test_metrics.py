@@ -120,7 +120,7 @@ def snapshot(members=(), rings=(), **counts):
                         'queue_seconds': Durations().snapshot()}, **counts)
     service = {'proto': 'tcp', 'connections': connections, 'members': list(members), 'rings': list(rings),
                'healthy': bool(members), 'tier': 1, 'two_primaries': 0}
-    return {'reloads': {'ok': 2, 'failed': 1}, 'services': {'default': service}}
+    return {'reloads': {'ok': 2, 'failed': 1}, 'config_hash': 4294967295, 'services': {'default': service}}
 
 
 def rendered(*arguments, **counts):
@@ -139,6 +139,7 @@ def test_every_metric_is_there_with_its_meaning_even_when_nothing_has_happened()
     assert empty.names() == set(re.findall(r'^# HELP (\S+) \w', empty.text, re.M))
     assert empty.get('sidelb_build_info', **VERSIONS) == 1
     assert empty.values('sidelb_reloads_total', 'result') == {'ok': 2, 'failed': 1}
+    assert empty.samples['sidelb_config_hash', ()] == 4294967295
     assert empty.get('sidelb_connections_refused_total', reason='no_server_is_known') == 0
     assert empty.get('process_resident_memory_bytes') > 1e6
     check_with_promtool(empty.text)
@@ -430,3 +431,20 @@ def test_the_names_in_the_read_me_and_guides_exist():
             with open(os.path.join(PROJECT, name)) as stream:
                 for metric in re.findall(r'\bsidelb_(?:member|connect|dns|ring|retries|build)\w*\b', stream.read()):
                     assert metric in known, '%s names %s' % (name, metric)
+
+
+def test_the_duration_of_sessions_and_the_first_byte_of_servers_are_counted(tmpdir):
+    with Server('A') as server, sidelb_with_metrics(server) as sidelb:
+        assert [sidelb.who() for _ in range(3)] == ['A'] * 3
+        wait_until('sessions go on', lambda: sidelb.metrics().get('sidelb_session_duration_seconds_count') == 3)
+        read = sidelb.metrics()
+        assert read.get('sidelb_first_byte_seconds_count') == 3
+        assert read.get('sidelb_session_duration_seconds_bucket', le='86400.0') == 3
+        assert 0 < read.get('sidelb_first_byte_seconds_sum') < read.get('sidelb_session_duration_seconds_sum') + 1
+        check_with_promtool(read.text)
+
+
+def test_nobody_times_sessions_where_nobody_can_ask():
+    with Server('A') as server, Sidelb(server) as sidelb:
+        assert sidelb.who() == 'A'
+        assert 'session_seconds' not in sidelb.status()['connections']
