@@ -10,7 +10,7 @@ import hashlib
 import struct
 
 from . import roles
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, shown
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, noisy, shown
 
 CAPABILITIES = 0x1 | 0x200 | 0x8000 | 0x80000        # LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH
 UTF8MB4 = 45
@@ -30,7 +30,7 @@ def make(options, context):
                 session.log_in()
                 found = session.role(options.role) if options.role else PASSED
             except Refusal as refusal:
-                found = judge(refusal, options.role)
+                found = judge(refusal, options.role, context.settings.check_user)
                 conversation.end()
                 return found
             conversation.end(struct.pack('<I', 1) + QUIT)
@@ -46,11 +46,12 @@ class Refusal(Exception):
         self.code = code
 
 
-def judge(refusal, role):
+def judge(refusal, role, user):
     if refusal.code in (ACCESS_DENIED, NO_DATABASE_RIGHT, WANTS_TLS):
         if role:
             raise Misconfigured(str(refusal))
-        return PASSED
+        return noisy('logs each check (%s): %s' % (refusal, 'let %s log in without TLS' % user if refusal.code == WANTS_TLS
+                                                   else 'create the user %s without a password' % user))
     raise ProbeFailed(str(refusal))
 
 

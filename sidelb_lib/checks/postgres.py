@@ -17,7 +17,7 @@ import struct
 from ..compat import text_of
 from ..net.endpoints import is_loopback
 from . import roles
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, ServesNobody, shown
+from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, ServesNobody, noisy, shown
 
 SSL_REQUEST = struct.pack('!II', 8, 80877103)
 TERMINATE = b'X\0\0\0\4'
@@ -35,13 +35,18 @@ parse = roles.parse
 
 def make(options, context):
     wants_tls = set()                  # addresses that have refused a start in clear
+    refused = set()                    # addresses that have logged a check
     salted = {}                        # (salt, iterations) -> salted password: 4,096 rounds of a hash each time
 
     def probe(address, deadline):
         key = address.host, address.port
         session = Session(address, deadline, context, salted, key in wants_tls)
         try:
-            return session.log_in(options.role) if options.role else session.knock()
+            found = session.log_in(options.role) if options.role else session.knock()
+            if found.facts and 'noisy' in found.facts and key not in refused:
+                refused.add(key)           # the first one may be told something that the next ones go by
+                return PASSED
+            return found
         except WantsTls:
             if key in wants_tls:
                 raise ProbeFailed('wants TLS, and refuses it')
@@ -86,7 +91,9 @@ class Session(object):
                 kind, body = self._read()
         except Refusal as refusal:
             judge(refusal, self._is_secure)
-            return self._leave(b'')
+            self._leave(b'')
+            return noisy('logs each check (%s): create the role %s, or set check_user= and check_database=' % (
+                refusal, self._context.settings.check_user))
         if kind != b'R':
             raise ProbeFailed('no PostgreSQL answer: %s' % shown(kind))
         return self._leave(TERMINATE if body[:4] == b'\0\0\0\0' else b'')

@@ -54,6 +54,7 @@ class Prober(object):
         self._hurried = Event()           # a probe is due that waits for no others to run with
         self._doubted = {}                # address -> when it was last probed for an end of its sessions
         self._complaints = {}             # address -> what the log was told of a check that is misconfigured
+        self._noises = set()              # what it was told of servers that keep a record of each check
         self._stopped = False
         self._greenlets = places.greenlets
         for address in pool.addresses():
@@ -190,8 +191,16 @@ class Prober(object):
             self._complain(address, str(mistake))
             return
         self._complaints.pop(address, None)
+        if result.facts and 'noisy' in result.facts:
+            self._advise(address, result.facts['noisy'])
         if not self._stopped:
             self._pool.report_result(address, result, began)
+
+    def _advise(self, address, text):
+        """Once for all servers: they will be alike in this."""
+        if text not in self._noises:
+            self._noises.add(text)
+            self._log.warning('check_noisy', '{address} {text}', address=str(address), text=text)
 
     def _complain(self, address, mistake):
         """The check can't be made as it is set up: say so once, not at each probe."""

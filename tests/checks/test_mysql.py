@@ -56,8 +56,9 @@ def test_the_login_is_as_the_protocol_has_it_and_ends_by_a_goodbye():
 
 
 @pytest.mark.parametrize('code', [1045, 1044, 3159])
-def test_a_server_that_refuses_the_login_is_well(code):
-    assert answered(packet(2, error(code, b'Access denied')))[0].state == 'up'
+def test_a_server_that_refuses_the_login_is_well_and_may_log_it(code):
+    result, _ = answered(packet(2, error(code, b'Access denied')))
+    assert result.state == 'up' and result.facts['noisy'].startswith('logs each check (%d Access denied): ' % code)
 
 
 @pytest.mark.parametrize('text', ["1040 Too many connections", "1129 Host 'a' is blocked", "1130 Host 'a' is not allowed"])

@@ -1,6 +1,6 @@
 """Probes leave no trace in real servers: their logs and counters are compared before and after.
 
-The rest is in the tests of each kind: PostgreSQL, MariaDB, and check=tcp.
+The rest is in the tests of each kind: the plain checks of PostgreSQL and MariaDB, and check=tcp.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -17,10 +17,13 @@ from sidelb_lib.config import settings
 from sidelb_lib.pool.members import Address
 
 from ..support.certificates import Authority
+from ..support.mariadb import MariaServer
 from ..support.places import Reservation
+from ..support.postgres import PostgresCluster
 from ..support.processes import Process
 from ..support.redis import redis, redis_servers
 from ..support.requirements import need_program
+from ..support.servers import Server
 from ..support.unbound import Unbound
 from ..support.waiting import wait_until
 
@@ -116,3 +119,63 @@ def test_a_name_server_gets_one_question_a_probe_and_logs_nothing_else():
         probe_often('dns/a.example', (server.ip, server.port), proto='udp')
         new = server._process.output[len(said):].splitlines()
         assert len(new) == PROBES and all(line.endswith(' a.example. A IN') for line in new), new
+
+
+#: What sessions that went wrong leave behind, and the sessions themselves: those of probes that log in.
+STATISTICS = """select sessions, xact_rollback, sessions_abandoned, sessions_fatal, sessions_killed, deadlocks, conflicts
+                from pg_stat_database where datname = 'postgres'"""
+
+
+def test_postgresql_counts_sessions_that_log_in_and_leave_as_they_ought_to():
+    with PostgresCluster(['127.0.0.2']) as cluster:
+        server, = cluster.servers
+        cluster.query(server.address, "create role sidelb login")
+
+        def statistics():
+            return [int(number) for number in cluster.query(server.address, STATISTICS).split('|')]
+        statistics()
+        before, said = statistics(), server.log
+        probe_often('postgres/primary', server.address)
+        wait_until('sessions are missing', lambda: statistics()[0] >= before[0] + PROBES)
+        assert statistics()[1:] == before[1:]
+        lines = [line for line in server.log[len(said):].splitlines() if 'LOG:  connection ' not in line]
+        # TLS is wanted: the first probe is told so, and the next ones go by it.
+        assert [line.rpartition(', ')[2] for line in lines if re.search('FATAL|ERROR|LOG', line)] == ['no encryption'], lines
+
+
+@pytest.mark.parametrize('check, read_only', [('mysql/primary', 0), ('mysql/replica', 1), ('mysql/prefer-replica', 0)])
+def test_mariadb_counts_no_login_that_failed_and_no_client_that_was_cut(maria, check, read_only):
+    maria.query("create user if not exists sidelb@'%%'; set global read_only=%d" % read_only)
+    counters = ('Aborted_connects', 'Aborted_clients', 'Access_denied_errors', 'Connection_errors_internal')
+    before, said = [maria.status(name) for name in counters], maria.log
+    probe_often(check, maria.address)
+    assert [maria.status(name) for name in counters] == before and maria.connect_errors() == 0
+    assert maria.log == said
+
+
+@pytest.fixture(scope='module')
+def maria():
+    with MariaServer('127.0.0.2') as running:
+        yield running
+
+
+def children():
+    """The processes that this one has started, those that nobody has waited for among them."""
+    found = []
+    for name in os.listdir('/proc'):
+        try:
+            with open('/proc/%d/stat' % int(name)) as stat:
+                if int(stat.read().rpartition(')')[2].split()[1]) == os.getpid():
+                    found.append(int(name))
+        except (ValueError, EnvironmentError):
+            pass
+    return found
+
+
+def test_a_check_by_a_program_says_nothing_itself_and_leaves_nothing_behind():
+    with Server('x') as server:
+        probe_often('run:/bin/true', server.address)
+        descriptors, others = len(os.listdir('/proc/self/fd')), children()
+        probe_often('run:/bin/true', server.address)
+        assert server.accepted == 0 and len(os.listdir('/proc/self/fd')) <= descriptors
+        assert not set(children()) - set(others)

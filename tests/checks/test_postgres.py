@@ -74,6 +74,18 @@ def test_a_server_that_evaluates_logins_is_well(answer):
     assert answered(answer)[0].state == 'up'
 
 
+def test_one_that_refuses_the_user_again_and_again_logs_it_which_is_told():
+    def refuse(session):
+        session.sock.recv(4096)
+        session.sock.sendall(error(b'28000', b'role "sidelb" does not exist'))
+    with Server('x', behaviour=refuse) as server:
+        check, address = make('postgres'), Address(server.address[0], server.address[1], 0.0)
+        first, second = [check(address, Deadline(5.0)) for _ in range(2)]
+    assert first.facts is None and second.state == 'up'
+    assert second.facts['noisy'] == ('logs each check (role "sidelb" does not exist): create the role sidelb, or set '
+                                     'check_user= and check_database=')
+
+
 @pytest.mark.parametrize('answer, text', [
     (error(b'57P03', b'the database system is starting up'), 'the database system is starting up'),
     (error(b'53300', b'sorry, too many clients already'), 'sorry, too many clients already'),

@@ -13,7 +13,7 @@ from sidelb_lib.config.settings import defaults
 from sidelb_lib.net.connect import ConnectError
 from sidelb_lib.pool.pool import Pool
 from sidelb_lib.policies.round_robin import RoundRobin
-from sidelb_lib.checks.exchange import PASSED, Misconfigured, ProbeFailed, Result, ServesNobody
+from sidelb_lib.checks.exchange import PASSED, Misconfigured, ProbeFailed, Result, ServesNobody, noisy
 from sidelb_lib.checks.prober import MAX_AT_ONCE, MAX_DOUBTFUL_AT_ONCE, Places, Prober
 
 from ..support.recording import RecordingLog
@@ -336,15 +336,16 @@ def test_a_session_that_the_server_ended_has_it_probed_at_once_but_not_again_and
     prober = Prober(pool_of_roles, probe, log, monotonic, random.random, interval=60)
     running = gevent.spawn(prober.run)
     wait_until('not all are known', lambda: states(pool_of_roles) == ['up', 'standby'])
-    del probe.asked[:]
-    began = monotonic()
-    for _ in range(100):
-        pool_of_roles.report_end(pool_of_roles.addresses()[0])
-        gevent.sleep(0)
-    wait_until('it is not probed', lambda: probe.asked == [1])
-    pool_of_roles.report_end(pool_of_roles.addresses()[0])
-    wait_until('it is not probed again', lambda: probe.asked == [1, 1])
-    assert monotonic() - began >= 0.25
+    begun, began = probe.asked.count(1), monotonic()
+
+    def ended_until_probed(times):
+        def is_probed():
+            pool_of_roles.report_end(pool_of_roles.addresses()[0])
+            return probe.asked.count(1) >= begun + times
+        return is_probed
+    wait_until('it is not probed', ended_until_probed(1))
+    wait_until('it is not probed again', ended_until_probed(3))
+    assert monotonic() - began >= 0.5
     running.kill()
 
 
@@ -380,3 +381,16 @@ def test_a_check_that_is_misconfigured_takes_nobody_down_and_is_told_once(pool, 
     wait_until('it is not probed', lambda: len(asked) > 5)
     assert pool.healthy and pool.addresses()[0].failed_probes == 0
     assert len(log.events('check_misconfigured')) == 1
+
+
+def test_a_server_that_logs_each_check_is_told_once_and_is_well(pool, log, start_prober):
+    fill(pool, 3)
+    asked = []
+
+    def probe(address, deadline):
+        asked.append(address)
+        return noisy('logs each check: create the role sidelb')
+    start_prober(probe, interval=0.001)
+    wait_until('it is not probed', lambda: len(asked) > 9)
+    told, = log.events('check_noisy')
+    assert told.endswith(' logs each check: create the role sidelb') and pool.healthy

@@ -36,6 +36,10 @@ def test_a_server_that_answers_passes(reply):
     assert answered('redis', reply).state == 'up'
 
 
+def test_one_that_wants_a_password_counts_an_error_which_is_told():
+    assert 'SIDELB_CHECK_PASSWORD' in answered('redis', b'-NOAUTH Authentication required.\r\n').facts['noisy']
+
+
 @pytest.mark.parametrize('reply, text', [
     (b'-LOADING Redis is loading the dataset in memory\r\n', 'LOADING Redis is loading the dataset in memory'),
     (b'-MASTERDOWN Link with MASTER is down\r\n', 'MASTERDOWN Link with MASTER is down'),
