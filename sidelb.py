@@ -3,10 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import errno
 import os
-import re
 import signal
 import sys
-import warnings
 
 # An application that uses gevent may hand its tuning on to its sidecar: another event loop or resolver, a
 # monitoring thread. The relay is built and measured on the defaults, so none of it counts here.
@@ -24,54 +22,13 @@ try:
 
     from sidelb_lib import __version__
     from sidelb_lib.errors import SettingsError, SidelbError, printable
+    from sidelb_lib.usage import HANDS, USAGE, UsageError, refuse_mistyped_command, understand
 except ImportError as _error:
     sys.exit('sidelb: %s: install SideLB together with what it needs: pip install .' % _error)
 except KeyboardInterrupt:
     sys.exit(130)
 
 # What only some commands need is imported where it is used: a health check every few seconds should be cheap.
-
-USAGE = """\
-Usage:
-  sidelb status [--json] [--history] [--watch] [--socket=PATH]...
-  sidelb reload [--socket=PATH]...
-  sidelb doctor [--json] [--strict] [--within=SECONDS] [--config=FILE] [<setting>...]
-  sidelb drain <server> [--wait] [--timeout=TIME] [--close] [--force] [--service=NAME]
-               [--socket=PATH]...
-  sidelb enable <server> [--service=NAME] [--socket=PATH]...
-  sidelb weight <server> <weight> [--force] [--service=NAME] [--socket=PATH]...
-  sidelb sessions [<server>] [--json] [--service=NAME] [--socket=PATH]...
-  sidelb close <server> [--service=NAME] [--socket=PATH]...
-  sidelb rebalance [--per-second=N] [--silent=TIME] [--wait] [--timeout=TIME] [--service=NAME]
-                   [--socket=PATH]...
-  sidelb events [--follow] [--json] [--service=NAME] [--socket=PATH]...
-  sidelb demo [--keep]
-  sidelb --health-check-uds [--socket=PATH]
-  sidelb [--check-config] [--config=FILE] [<setting>...]
-  sidelb --help | --version
-
-Options:
-  --check-config      Print the effective settings and where each comes from; bind nothing.
-  --config=FILE       Serve the services that an INI file describes; SIGHUP reads it again.
-  --health-check-uds  Ask a running SideLB for its health: prints Healthy, exit code 0; else 1.
-  --socket=PATH       Its status socket; by default SIDELB_STATUS_SOCKET, or else the usual places.
-  --json              Print JSON, one object a line.
-  --history           With --json: the last 15 minutes of each server, too.
-  --watch             Show the status on the terminal and keep it up to date; q ends it.
-  --strict            Let the doctor's exit code be 1 for a note as well.
-  --within=SECONDS    Bound the doctor's time, 1 to 60 [default: 20].
-  --wait              Return when the sessions have ended, or all is even; in time, or exit code 1.
-  --timeout=TIME      How long --wait waits [default: 30s].
-  --close             Drain: cut the sessions that are left, after the wait if there is one.
-  --force             Drain the last server that is up, or give it the weight 0.
-  --per-second=N      Rebalance: sessions of each server to close a second [default: 1].
-  --silent=TIME       Rebalance: close those alone that are silent for so long [default: 10s].
-  --follow            Events: go on with those that come.
-  --service=NAME      Only that service, where the file describes several.
-  --keep              Let the demo run on and print where to connect.
-  -h, --help          Print this and all settings.
-  --version           Print the version.
-"""
 
 EXAMPLES = """\
 Examples:
@@ -89,15 +46,9 @@ listener is SIDELB_BIND_ADDR. An argument beats the environment, which beats the
 Durations are written 500ms, 5s, 2m or 1h; a bare number is seconds.
 """
 
-#: What is done to a running instance.
-HANDS = ('drain', 'enable', 'weight', 'sessions', 'close', 'rebalance', 'events')
-COMMANDS = ('status', 'reload', 'doctor', 'demo', '--health-check-uds') + HANDS
 INTERRUPTED = 130           # what a shell reports for SIGINT...
 PIPE_CLOSED = 141           # ...and for SIGPIPE
-
-
-class UsageError(SidelbError):
-    """The command line itself is wrong, not a setting."""
+MAX_MISTAKES = 20           # are shown: a file that is no configuration has one a line
 
 
 def main(argv=None):
@@ -113,7 +64,7 @@ def main(argv=None):
     except UsageError as error:
         return fail([str(error), 'sidelb --help shows how it is used'], 2)
     except SettingsError as error:
-        return fail(error.mistakes + ['nothing was started; sidelb --help explains every setting'], 2)
+        return fail(shown(error.mistakes) + ['nothing was started; sidelb --help explains every setting'], 2)
     except SidelbError as error:
         return fail([str(error)], 1)
     except EnvironmentError as error:
@@ -220,7 +171,13 @@ def examine(chosen):
     within = chosen['--within']
     if not (within.isdigit() and 1 <= int(within) <= 60):
         raise UsageError('--within=%s: write whole seconds, 1 to 60' % printable(within))
-    configuration = configure(chosen['<setting>'], chosen['--config'])
+    try:
+        configuration = configure(chosen['<setting>'], chosen['--config'])
+    except SettingsError as error:
+        if not chosen['<setting>'] and not chosen['--config']:
+            error.mistakes.insert(0, 'doctor: give it what SideLB is started with: sidelb doctor 127.0.0.1:5432 '
+                                     'ring_domain=db.example.com:5432, or --config=FILE')
+        raise
     from sidelb_lib.doctor import run
     return run.run(configuration, os.environ, sys.stdout, chosen['--json'], chosen['--strict'], float(within))
 
@@ -254,69 +211,6 @@ def help_text():
     return '\n'.join([title, USAGE, EXAMPLES, SETTINGS, texts.help_table()])
 
 
-# --- understanding the command line ---
-
-def understand(arguments):
-    """docopt's dict of what the arguments mean. Raises UsageError with what is wrong."""
-    refuse_unknown_options(arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')      # docopt 0.6.2 has invalid escapes, and 3.12 says so
-        from docopt import DocoptExit, docopt
-    try:
-        chosen = docopt(USAGE, arguments, help=False)
-    except DocoptExit as error:
-        reason = str(error).split('\n')[0]
-        raise UsageError(explain(arguments) if reason.startswith('Usage:') else reason)
-    if set(COMMANDS).intersection(chosen['<setting>']):      # `sidelb status too much`
-        raise UsageError(explain(arguments))
-    return chosen
-
-
-def refuse_unknown_options(arguments):
-    """docopt takes the beginning of a long option for that option, and does not name an unknown one."""
-    from sidelb_lib.config.table import BY_KEY
-    from sidelb_lib.config.texts import nearest
-    known = re.findall(r'(?<![\w-])--?[a-z][a-z-]*', USAGE)
-    for option in options_of(arguments):
-        if option in known:
-            continue
-        key = option.lstrip('-').replace('-', '_')
-        near = nearest(option, known)
-        hint = 'sidelb has no such option'
-        if key in BY_KEY:
-            hint = 'settings have no dashes: %s=VALUE' % key
-        elif option.startswith('--') and near:
-            hint = 'did you mean %s?' % near
-        raise UsageError('%s: %s' % (printable(option), hint))
-
-
-def options_of(arguments):
-    """The options among the arguments, without their values."""
-    previous = [None] + arguments[:-1]
-    return [argument.split('=')[0] for argument, before in zip(arguments, previous)
-            if argument.startswith('-') and before not in ('--socket', '--config')]
-
-
-def explain(arguments):
-    """What does not fit the usage, in one line: docopt only says that something does not."""
-    command = ([argument for argument in arguments if argument in COMMANDS] + ['[--check-config]'])[0]
-    usage = re.search('sidelb %s.*' % re.escape(command), USAGE).group()
-    for argument in arguments:
-        name = argument.split('=')[0]
-        if name != command and '[' + name not in usage:
-            return '%s does not belong here: the usage is %s' % (printable(name), usage)
-    return 'that is too much: the usage is %s' % usage
-
-
-def refuse_mistyped_command(arguments):
-    """`sidelb statsu` is hardly meant as a listener."""
-    from sidelb_lib.config.texts import nearest
-    if len(arguments) == 1:
-        near = nearest(arguments[0], ['status', 'reload', 'demo', 'sessions', 'rebalance', 'events', 'help', 'version'])
-        if near:
-            raise UsageError('did you mean sidelb %s?' % (near if near in COMMANDS else '--' + near))
-
-
 # --- output ---
 
 def open_standard_streams():
@@ -346,6 +240,11 @@ def fail(lines, code):
     """Tell what went wrong on stderr. Returns the exit code."""
     tell(lines)
     return code
+
+
+def shown(mistakes):
+    more = len(mistakes) - MAX_MISTAKES
+    return mistakes[:MAX_MISTAKES] + ['and %d more' % more] if more > 0 else mistakes
 
 
 def tell(lines):

@@ -18,7 +18,7 @@ from .config.texts import fingerprint
 from .errors import BindError
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
-from .net.listeners import listen_tcp
+from .net.listeners import listen_tcp, why_not_bound
 from .observe import said, snapshot
 from .observe.logs import EventLog, LineWriter, ServiceLog
 from .observe.places import status_paths
@@ -92,7 +92,7 @@ def bind_http(settings):
     try:
         return listen_tcp(host, port, settings.reuse_port)
     except EnvironmentError as error:
-        raise BindError('cannot listen on %s: %s' % (where, error.strerror or error))
+        raise BindError('cannot listen on %s: %s' % (where, why_not_bound(error)))
 
 
 class Process(object):

@@ -33,6 +33,7 @@ ROOMS = {
     'admin_state': 'net pool.merging',
     'doctor': 'net config pool policies checks resolver discovery observe',
     'process': 'net checks config observe service reloading admin_state',
+    'usage': 'config',
     'demo': 'net config observe service',
 }
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')

@@ -111,12 +111,19 @@ class Choice(object):
         return hash(self._text)
 
 
+#: Programs that somebody may name -> the check that speaks with them.
+_OTHER_NAMES = {'pg': 'postgres', 'pg_isready': 'postgres', 'pgsql': 'postgres', 'mariadb': 'mysql', 'galera': 'mysql',
+                'valkey': 'redis', 'sentinel': 'redis', 'patroni': 'http', 'connect': 'tcp', 'port': 'tcp', 'ping': 'tcp'}
+
+
 def parse(text, proto=None):
     """The Choice that `text` means. `off` is a Choice, too. ValueError says how to write it, for servers of `proto`."""
     if text.lower() in _OFF_WORDS:
         return Choice('off', None, None, ('tcp', 'udp'), 'off')
     name, port, what = _split(text)
     check = _check(name)
+    if re.match('https?://', text):
+        raise ValueError('that is a URL, but each server is asked itself: write %s/PATH, like %s/health' % (name, name))
     if not check:
         raise ValueError(_no_such_check(name, proto))
     try:
@@ -244,9 +251,11 @@ def _port(check, text):
 
 def _no_such_check(name, proto):
     import difflib
+    if name in ('none', 'disabled', 'disable', '0'):
+        return 'write off to have no checks'
     checks = [check for check in CHECKS if proto is None or proto in check.protocols]
     names = [check.name for check in checks if check.name != 'script'] + list(SCRIPT_WORDS)
-    near = difflib.get_close_matches(name, names, 1)
+    near = [_OTHER_NAMES[name]] if _OTHER_NAMES.get(name) in names else difflib.get_close_matches(name, names, 1)
     if near:
         return 'did you mean %s? Write %s' % (near[0], grammar(_check(near[0]) or _check('script')))
     ways = [grammar(check) for check in checks] + ['off']

@@ -122,7 +122,7 @@ def _value(setting, texts, mistakes):
             try:
                 if not item:
                     raise ValueError(_nothing(setting, text))
-                if setting.is_list and _TWO_ENTRIES.search(item):
+                if setting.is_list and (_TWO_ENTRIES.search(item) or ';' in item):
                     raise ValueError('separate them with commas')
                 values.append(setting.parse(item))
             except ValueError as error:

@@ -9,9 +9,14 @@ from .table import BY_KEY, TABLE
 from .values import value_text
 
 #: Words that somebody may expect for a setting, beside its near misses.
-_OTHER_WORDS = {
-    'bind': 'listener', 'bind_addr': 'listener', 'listen': 'listener', 'ring': 'ring_domain',
-    'domain': 'ring_domain', 'servers': 'backends', 'protocol': 'proto'}
+_OTHER_WORDS = dict((word, key) for key, words in (
+    ('listener', 'bind bind_addr listen address port'), ('ring_domain', 'ring domain dns name'), ('proto', 'protocol'),
+    ('backends', 'backend servers server hosts host upstream upstreams targets target pool'),
+    ('mode', 'balance algorithm policy lb strategy'), ('check', 'health health_check healthcheck probe'),
+    ('check_interval', 'interval'), ('http', 'metrics status page stats prometheus admin'), ('log_level', 'log verbose'),
+    ('status_socket', 'socket')) for word in words.split())
+_SEVERAL = {'timeout': ('connect_timeout', 'idle_timeout')}
+_SERVER_OPTIONS = {'weight': 3, 'tier': 2, 'max': 100}
 
 _PAGE_HEAD = """\
 # Settings
@@ -117,16 +122,25 @@ def page(width=110):
 
 def did_you_mean(word, name):
     """`: did you mean mode=?`, or a pointer to the help. `name(setting)` is how to propose a Setting."""
-    key = nearest(word.lower().replace('-', '_'), list(BY_KEY) + list(_OTHER_WORDS))
-    if key is None:
-        return ': sidelb --help lists all'
-    return ': did you mean %s?' % name(BY_KEY[_OTHER_WORDS.get(key, key)])
+    word = word.lower().replace('-', '_')
+    if word in _SERVER_OPTIONS:
+        return ': it is an option of a server, behind its port: 10.0.0.1:5432/%s=%s' % (word, _SERVER_OPTIONS[word])
+    if word in _SEVERAL:
+        return ': did you mean %s?' % ' or '.join(name(BY_KEY[key]) for key in _SEVERAL[word])
+    key = key_of(word) or nearest(word, list(BY_KEY))
+    return ': did you mean %s?' % name(BY_KEY[key]) if key else ': sidelb --help lists all'
 
 
-def nearest(word, words):
+def key_of(word):
+    """The key of a setting that is called so, here or in other programs; None where there is none."""
+    word = word.lower().replace('-', '_')
+    return word if word in BY_KEY else _OTHER_WORDS.get(word)
+
+
+def nearest(word, words, likeness=0.6):
     """That of `words` which `word` may have been meant for, or None."""
     import difflib
-    near = difflib.get_close_matches(word, words, 1)
+    near = difflib.get_close_matches(word, words, 1, likeness)
     return near[0] if near else None
 
 

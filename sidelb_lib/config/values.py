@@ -28,6 +28,8 @@ def parse_listener(text):
     if host in ('', '*') and re.match(r'[0-9]{1,5}\Z', port):
         raise ValueError('name the address, too: 127.0.0.1:%s for this machine only, 0.0.0.0:%s for all its '
                          'networks' % (port, port))
+    if ':' not in text and not canonical_ip(text):
+        raise ValueError('write ip:port, like 127.0.0.1:5432 for this machine only')
     host, port = parse_endpoint(text, least_port=0)
     if not canonical_ip(host):
         raise ValueError('a listener is an IP address, no name: write 127.0.0.1:%d' % port)
@@ -65,6 +67,8 @@ def parse_http(text):
     """Like a listener, or None for `off`."""
     if text.startswith(UNIX):
         raise ValueError('HTTP is served at ip:port')
+    if text.lower() in _ON:
+        raise ValueError('say where: http=127.0.0.1:8404 is for this machine only')
     return None if text.lower() in _OFF else parse_listener(text)
 
 
@@ -112,7 +116,8 @@ def duration(minimum, maximum):
         amount, unit = float(parts.group(1)), parts.group(2) or 's'
         seconds = amount / 1000 if unit == 'ms' else amount * _UNITS[unit]
         if not minimum <= seconds <= maximum:
-            raise ValueError('must be %s to %s' % (duration_text(minimum), duration_text(maximum)))
+            raise ValueError('must be %s to %s%s' % (duration_text(minimum), duration_text(maximum),
+                                                     '' if parts.group(2) else '; a bare number is seconds'))
         return seconds
     return parse_duration
 

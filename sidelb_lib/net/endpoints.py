@@ -148,7 +148,7 @@ def _say_brackets(text):
 
 def _parse_port(text, least):
     if not re.match('[0-9]+\\Z', text):
-        raise ValueError('the port is no number')
+        raise ValueError('the port is no number of %d to %d' % (least, _MAX_PORT))
     if len(text) > 5 or not least <= int(text) <= _MAX_PORT:
         raise ValueError('the port is out of range: %d to %d' % (least, _MAX_PORT))
     return int(text)

@@ -6,6 +6,7 @@ Each function returns a gevent socket, which the caller owns and closes, and rai
 """
 from __future__ import absolute_import, division, print_function
 
+import errno
 import socket
 
 from gevent.socket import socket as gevent_socket
@@ -15,7 +16,19 @@ from .endpoints import family_of, is_loopback, is_wildcard
 from .local_address import ask_for_destination
 from .socket_options import bound_buffers, keep_alive, raise_receive_buffer, send_without_delay
 
+#: What to do about an error of bind(2).
+_WAYS_OUT = {
+    errno.EADDRINUSE: 'ss -lntup shows who has it',
+    errno.EADDRNOTAVAIL: 'this host has no such address; ip addr shows those it has, 0.0.0.0 is all',
+    errno.EACCES: 'ports below 1024 take root or CAP_NET_BIND_SERVICE'}
+
 BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
+
+
+def why_not_bound(error):
+    """The words for an error of binding, and the way out where there is one."""
+    way_out = _WAYS_OUT.get(getattr(error, 'errno', None))
+    return '%s%s' % (getattr(error, 'strerror', None) or error, ': ' + way_out if way_out else '')
 
 
 def listen_tcp(host, port, reuse_port=False):

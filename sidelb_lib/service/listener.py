@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 from ..errors import BindError, SidelbError
 from ..net import unix_socket
 from ..net.endpoints import endpoint_text, is_unix
-from ..net.listeners import listen_tcp, listen_udp
+from ..net.listeners import listen_tcp, listen_udp, why_not_bound
 from ..net.own_listener import would_come_back
 
 
@@ -19,7 +19,7 @@ def bind_listener(settings):
         return listen(host, port, settings.reuse_port)
     except (EnvironmentError, SidelbError) as error:
         raise BindError('cannot listen on %s: %s' % (
-            endpoint_text(host, port), getattr(error, 'strerror', None) or error))
+            endpoint_text(host, port), why_not_bound(error)))
 
 
 def refuse_loops(settings, host, port):

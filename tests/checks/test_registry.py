@@ -57,6 +57,9 @@ def test_an_unknown_one_names_all():
 
 @pytest.mark.parametrize('text, says', [
     ('tpc', 'did you mean tcp? Write tcp[:PORT]'), ('dsn/a', 'did you mean dns? Write dns[/NAME]'),
+    ('none', 'write off to have no checks'),
+    ('mariadb', 'did you mean mysql? Write mysql[:PORT][/primary|replica|prefer-replica]'),
+    ('https://x/health', 'that is a URL, but each server is asked itself: write https/PATH, like https/health'),
     ('wnat:220', 'did you mean want? Write want:TEXT,ask:TEXT,...'),
     ('tcp:', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
     ('tcp:65536', 'the port is a number of 1 to 65535: write tcp[:PORT]'),

@@ -223,6 +223,21 @@ def test_a_bind_that_fails_is_one_line():
         taken.close()
     assert ended.code == 1
     assert len(ended.errors.splitlines()) == 1
+    assert 'ss -lntup shows who has it' in ended.errors
+
+
+def test_a_file_that_is_no_configuration_has_not_a_mistake_a_line(call, tmpdir):
+    wrong = tmpdir.join('notes')
+    wrong.write('\n'.join('line %d' % number for number in range(1000)))
+    code, _, errors = call('--config=%s' % wrong)
+    lines = errors.splitlines()
+    assert code == 2 and len(lines) == 22 and re.match(r'sidelb: and \d+ more', lines[-2])
+
+
+def test_the_doctor_without_anything_says_what_it_is_given(call):
+    code, _, errors = call('doctor')
+    assert code == 2
+    assert errors.startswith('sidelb: doctor: give it what SideLB is started with: sidelb doctor 127.0.0.1:5432')
 
 
 # --- usage ---
@@ -234,9 +249,10 @@ def test_a_bind_that_fails_is_one_line():
     ('status everything', 'everything does not belong here: the usage is sidelb status'),
     ('status status', 'that is too much: the usage is sidelb status'),
     ('status --json --json', 'that is too much: the usage is sidelb status'),
-    ('status --json=yes', '--json must not have an argument'),
+    ('status --json=yes', '--json takes no value: write --json alone'),
     ('status --history', '--history goes with --json; the table shows the last 15 minutes where it has the room'),
-    ('status --socket', '--socket requires argument'),
+    ('status --socket', '--socket: the value is missing: write --socket=PATH'),
+    ('--config', '--config: the value is missing: write --config=FILE'),
     ('demo now', 'now does not belong here: the usage is sidelb demo [--keep]'),
     ('demo --json', '--json does not belong here: the usage is sidelb demo [--keep]'),
     ('--health-check-uds status', 'status does not belong here: the usage is sidelb --health-check-uds'),
@@ -251,7 +267,18 @@ def test_a_bind_that_fails_is_one_line():
     ('-x', '-x: sidelb has no such option'),
     ('- 127.0.0.1:1', '-: sidelb has no such option'),
     ('-- 127.0.0.1:1', '--: sidelb has no such option'),
-    ('statsu', 'did you mean sidelb status?'),
+    ('-v', '-v: sidelb has no such option: they are written out, like --watch'),
+    ('--listen 127.0.0.1:1', '--listen: settings have no dashes: listener=VALUE'),
+    ('events --tail', '--tail: sidelb has no such option'),
+    ('drain', 'the server is missing: the usage is sidelb drain <server> [--wait]'),
+    ('weight db1', 'the weight is missing: the usage is sidelb weight <server> <weight> [--force]'),
+    ('weight db1 3 4', '4 does not belong here'),
+    ('close --service=db', 'the server is missing: the usage is sidelb close <server>'),
+    ('statsu', 'statsu: did you mean sidelb status?'),
+    ('stop', 'stop: what has started SideLB stops it, by SIGTERM'),
+    ('run 127.0.0.1:1 127.0.0.1:2', 'run: SideLB serves without a word for it: sidelb 127.0.0.1:5432 ring_domain='),
+    ('undrain db1', 'undrain: did you mean sidelb enable SERVER?'),
+    ('frobnicate', 'frobnicate: no such command: there are status, reload,'),
     ('help', 'did you mean sidelb --help?'),
     ('version', 'did you mean sidelb --version?'),
 ])
