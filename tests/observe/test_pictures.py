@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import os
 
+import pytest
+
 from sidelb_lib.observe import status_client
 
 from ..pictures import __main__ as pictures
@@ -18,6 +20,7 @@ def test_the_picture_of_the_page_is_small():
     assert 10000 < os.path.getsize(os.path.join(pictures.DIRECTORY, 'page.png')) < 150 * 1024
 
 
+@pytest.mark.slow
 def test_a_real_status_has_every_key_that_the_samples_show():
     with Server('A') as server, Sidelb(server) as sidelb:
         real = status_client.fetch_snapshot(sidelb.status_path, True)

@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import re
 
+import pytest
+
 from sidelb_lib.config import settings
 from sidelb_lib.observe.servers_log import ServersLog
 from sidelb_lib.policies.registry import policy_of
@@ -70,6 +72,7 @@ def test_changes_are_gathered():
     assert [fields['known'] for _, fields in told(log)] == [2]
 
 
+@pytest.mark.slow
 def test_a_start_with_ten_servers_is_a_dozen_lines_at_most_and_ends_in_the_verdict():
     with servers_on(['127.0.0.%d' % n for n in range(2, 12)]) as servers:
         with Sidelb('http=127.0.0.1:0', *servers) as sidelb:

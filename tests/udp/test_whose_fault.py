@@ -92,6 +92,7 @@ PATHS = [('10.1.0.1', ['10.1.0.9', '10.2.0.9'], ['10.2.0.1', '10.3.0.1']),
          ('fd00:1::1', ['fd00:1::9', 'fd00:2::9'], ['fd00:2::1', 'fd00:3::1'])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', PATHS)
 @pytest.mark.parametrize('waits', [True, False])
 def test_a_datagram_too_long_for_the_path_stays_with_its_server_and_arrives(balancer, echo, path, waits):
