@@ -17,8 +17,8 @@ if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
 
 try:
     # Must precede every import that uses sockets, threads or clocks: an unpatched module would block every session.
-    from gevent import monkey
-    monkey.patch_all()
+    from sidelb_lib import patching
+    patching.patch_all()
 
     from sidelb_lib import __version__
     from sidelb_lib.errors import SettingsError, SidelbError, printable

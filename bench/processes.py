@@ -56,7 +56,7 @@ class Child(object):
         self.process = subprocess.Popen(
             argv, stdin=pipe or subprocess.DEVNULL, stdout=pipe or self._output, stderr=self._output,
             preexec_fn=bench.machine.child_setup(core, user), start_new_session=True,
-            cwd='/' if user else None)
+            cwd='/' if user else None, env=as_installed(os.environ))
         self.pid = self.process.pid
 
     def cpu(self):
@@ -117,6 +117,12 @@ def wait_until(child, ready, seconds=START_SECONDS):
             raise bench.errors.BenchError('{0} was not ready after {1} s: {2}'.format(
                 child.name, seconds, tail(child.output())))
         time.sleep(0.005)
+
+
+def as_installed(environ):
+    """The environment in which a Python program keeps its bytecode: pip compiles what it installs, a checkout has it from
+    its first start on."""
+    return {name: value for name, value in environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
 
 
 def run(argv, seconds, core=None, user=None, stdin=b''):

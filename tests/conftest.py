@@ -1,11 +1,16 @@
-"""Patches the test process as `sidelb.py` patches the program, before anything else is imported."""
+"""Patches the test process as `sidelb.py` patches the program, before anything else is imported, and what tests use."""
 from __future__ import absolute_import, division, print_function
 
-from gevent import monkey
+from sidelb_lib import patching
 
-monkey.patch_all()
+patching.patch_all()
 
-import os               # noqa: E402 - the patching comes first
+from gevent import monkey       # noqa: E402 - the patching comes first
+
+monkey.patch_ssl()
+monkey.patch_subprocess()
+
+import os               # noqa: E402
 import sys              # noqa: E402
 
 import gevent           # noqa: E402

@@ -18,6 +18,7 @@ ROOMS = {
     'durations': '',
     'hub': '',
     'limits': '',
+    'patching': '',
     'net': '',
     'policies': '',
     'pool': 'net policies',

@@ -15,13 +15,10 @@ from collections import OrderedDict
 from ..hub import never_waits
 from ..resolver.client import Resolver
 from .addresses import AddressBook
-from .file_names import NamedInFile
-from .named_server import NamedServer
-from .ring import Ring
 from .server_names import ServerNames
-from .servers_file import FileSource
-from .srv import Srv
 from .static import Static
+
+# The modules of a source are loaded by the first of its kind.
 
 
 class Sources(object):
@@ -94,23 +91,28 @@ class Sources(object):
     def named(self, backends):
         for backend in backends:
             if not backend.addresses:
+                from .named_server import NamedServer
                 yield NamedServer(backend.name, backend.port, self._pool, self._book, self._log, backend.options,
                                   **self._timing)
 
     def file(self, servers_file):
         if servers_file:
+            from .servers_file import FileSource
             yield FileSource(servers_file, self._pool, self._names, self._log, lambda: self._book.listeners,
                              self._clock, self._settings.dns_hold, make_named=self._named_in_file)
 
     def _named_in_file(self, backend):
+        from .file_names import NamedInFile
         return NamedInFile(backend.name, backend.port, self._pool, self._book, self._log, backend.options, **self._timing)
 
     def rings(self, ring_domains):
         for ring in ring_domains:
             name, port, options = ring
             if ring.srv_protocol:
+                from .srv import Srv
                 yield Srv(name, port, self._pool, self.resolver, self._names, self._book, self._log, options, **self._timing)
             else:
+                from .ring import Ring
                 yield Ring(name, port, self._pool, self._names, self._book, self._log, options, **self._timing)
 
 

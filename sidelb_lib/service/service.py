@@ -22,9 +22,6 @@ from ..observe.timeline import STEP_SECONDS, Timeline
 from ..policies.registry import policy_of
 from ..pool.history import History
 from ..pool.pool import Pool
-from ..tcp import server as tcp
-from ..tcp.splicing import RelayResources
-from ..udp import server as udp
 from . import access_log, first_words
 from .feed import Feed
 from .listener import bind_listener
@@ -216,12 +213,15 @@ class Service(object):
                          lambda event, subject: self.pool.hear(event, subject))
 
     def _make_server(self, listener):
+        """Only one of the two protocols is loaded where all services have the same."""
         settings = self.settings
         if settings.proto == 'udp':
-            return udp.UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit(),
-                                 self._access_log)
-        return tcp.TcpServer(listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
-                             settings, self._session_limit(), self._access_log)
+            from ..udp.server import UdpServer
+            return UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit(), self._access_log)
+        from ..tcp.server import TcpServer
+        from ..tcp.splicing import RelayResources
+        return TcpServer(listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
+                         settings, self._session_limit(), self._access_log)
 
     def _close_access_log(self):
         if self._access_log is not None:

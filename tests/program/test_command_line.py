@@ -352,6 +352,17 @@ def test_gevent_is_not_tuned_by_variables_of_the_application(unix_server):
     assert (ended.code, ended.output, ended.errors) == (0, 'Healthy\n', '')
 
 
+def test_gevents_plugins_of_the_application_are_neither_looked_for_nor_called(tmpdir):
+    about = tmpdir.mkdir('tuning-1.0.dist-info')
+    about.join('METADATA').write('Metadata-Version: 2.1\nName: tuning\nVersion: 1.0\n')
+    about.join('entry_points.txt').write('[gevent.plugins.monkey.will_patch_all]\ntuning = tuning:be_called\n')
+    tmpdir.join('tuning.py').write('def be_called(event):\n    raise SystemExit("called")\n')
+    code = ('import sys, sidelb; assert not set(["pkg_resources", "importlib_metadata"]).intersection(sys.modules); '
+            'sys.exit(sidelb.main(["--version"]))')
+    ended = run(program=('-c', code), PYTHONPATH=os.pathsep.join([str(tmpdir), ROOT]))
+    assert (ended.code, ended.errors) == (0, '')
+
+
 def test_the_warnings_of_an_uncompiled_docopt_are_kept_from_the_user(tmpdir):
     source = docopt.__file__.replace('.pyc', '.py')
     shutil.copy(source, str(tmpdir.join('docopt.py')))
