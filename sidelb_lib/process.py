@@ -108,9 +108,9 @@ class Process(object):
         self._settings = configuration.process
         self._of_file = configuration.of_file
         self._fingerprint = fingerprint(configuration)
-        self._descriptors = raise_descriptor_limit()
+        self._budget = Budget(raise_descriptor_limit(), len(configuration.services) if configuration.of_file else None)
         self._probe_places = Places()
-        self.services = OrderedDict((name, self.new_service(name, settings, len(configuration.services)))
+        self.services = OrderedDict((name, self.new_service(name, settings))
                                     for name, settings in configuration.services)
         self._reloader = reread and Reloader(self, configuration, reread, log)
         self._leaving = []               # greenlets that drain services which a reload has removed
@@ -205,10 +205,9 @@ class Process(object):
 
     # --- reload ---------------------------------------------------------------------------------------------------
 
-    def new_service(self, name, settings, count):
-        """A Service that is one of `count`."""
+    def new_service(self, name, settings):
         log = ServiceLog(self.log, name) if self._of_file else self.log
-        return Service(settings, log, Budget(self._descriptors, count), probe_places=self._probe_places)
+        return Service(settings, log, self._budget, probe_places=self._probe_places)
 
     def take_over(self, configuration, changes, services, listeners):
         """Serve another configuration. What had to be bound is: `services` that are added, `listeners` that move."""
@@ -218,13 +217,14 @@ class Process(object):
         for name in changes.removed:
             self._leaving = [one for one in self._leaving if not one.dead]
             self._leaving.append(gevent.spawn(self._end, self.services.pop(name)))
-        budget = Budget(self._descriptors, len(configuration.services))
+        if self._of_file:
+            self._budget.services = len(configuration.services)
         for name, settings in configuration.services:
             if name in services:
                 self.services[name] = services[name]
                 services[name].start()
             else:
-                self.services[name].change(settings, budget, listeners.get(name))
+                self.services[name].change(settings, listeners.get(name))
 
     def drained(self):
         """The names of members that a person has drained."""

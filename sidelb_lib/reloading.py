@@ -56,7 +56,7 @@ class Reloader(object):
         try:
             for name, settings in wanted.services:
                 if name in found.added:
-                    service = self._process.new_service(name, settings, len(wanted.services))
+                    service = self._process.new_service(name, settings)
                     service.bind()
                     services[name] = service
                 elif name in found.changed:

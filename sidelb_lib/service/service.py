@@ -14,6 +14,7 @@ from ..config.changes import differing
 from ..config.live import LiveSettings
 from ..config.table import BY_KEY
 from ..errors import BindError
+from ..limits import TCP_DESCRIPTORS, UDP_DESCRIPTORS
 from ..net.endpoints import endpoint_text
 from ..observe import snapshot
 from ..observe.changes import Changes
@@ -52,6 +53,7 @@ class Service(object):
         self.server = None
         self._socket_file = None
         self._access_log = None
+        self._share = None
         self.rebalancing = None          # the last one
         self.history = History(clock)
         self.changes = Changes(clock)
@@ -114,6 +116,8 @@ class Service(object):
         self._remove_socket_file()
         if self.rebalancing is not None:
             self.rebalancing.stopped = True        # whom it closed could not come back
+        if self._share is not None:
+            self._share.leaving = True
         active = len(self.server.sessions)
         self.log.info('draining', 'draining: {active} session(s), {seconds:g} s at most', active=active,
                       seconds=self.settings.drain_timeout)
@@ -135,6 +139,8 @@ class Service(object):
         self._servers_log.close()
         self.server.close()
         self._close_access_log()
+        if self._share is not None:
+            self._share.close()
 
     def _remove_socket_file(self):
         """Of a unix-domain listener: nobody new comes, who has connected is served."""
@@ -158,14 +164,13 @@ class Service(object):
         """Returns whether there is one in a file."""
         return self._access_log is not None and self._access_log.reopen()
 
-    def change(self, settings, budget, listener=None):
+    def change(self, settings, listener=None):
         """Serve by other settings from now on; sessions go on. `listener` is what `bind_beside` gave, None to keep the old.
 
         What is read where it acts is in force by itself; here is what has to be done beside.
         """
         former, self._given = self._given, settings
         keys = differing(former, settings)
-        self._budget = budget
         self.settings.become(settings)
         if listener is not None:
             self._remove_socket_file()
@@ -215,13 +220,15 @@ class Service(object):
     def _make_server(self, listener):
         """Only one of the two protocols is loaded where all services have the same."""
         settings = self.settings
+        self._share = self._budget.share(UDP_DESCRIPTORS if settings.proto == 'udp' else TCP_DESCRIPTORS)
         if settings.proto == 'udp':
             from ..udp.server import UdpServer
-            return UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit(), self._access_log)
+            return UdpServer(listener, self.pool, self.log, self._clock, settings, self._session_limit(), self._access_log,
+                             self._share)
         from ..tcp.server import TcpServer
         from ..tcp.splicing import RelayResources
         return TcpServer(listener, self.pool, RelayResources(find_splice(), self._budget.pipes), self.log, self._clock,
-                         settings, self._session_limit(), self._access_log)
+                         settings, self._session_limit(), self._access_log, self._share)
 
     def _close_access_log(self):
         if self._access_log is not None:
@@ -229,9 +236,10 @@ class Service(object):
             self._access_log = None
 
     def _session_limit(self):
+        most = self._share and self._share.most
         if self.settings.proto == 'udp':
-            return self._affordable('max_sessions', self._budget.sessions)
-        return self._affordable('max_connections', self._budget.connections)
+            return self._affordable('max_sessions', most or self._budget.sessions)
+        return self._affordable('max_connections', most or self._budget.connections)
 
     def _affordable(self, key, most):
         """The setting `key`, or as much of it as the limit of open files allows: a session that was accepted but gets
@@ -285,7 +293,7 @@ class Service(object):
 
     def ready(self):
         """Should new clients be sent here? The verdict, `observe.snapshot.verdict_of`, says why not."""
-        is_full = self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.max_connections
+        is_full = self.settings.proto == 'tcp' and len(self.server.sessions) >= self.server.most
         return self.state == 'running' and self.healthy() and not is_full
 
     def snapshot(self, with_history=False):

@@ -33,13 +33,15 @@ class TcpServer(PausesAccepting, StreamServer):
 
     `listener` is a bound, listening gevent socket (see `net.listeners`); this object owns it from now on. `resources` is
     the relays' RelayResources. `max_connections` sessions are served at once; further clients wait in the kernel's queue.
-    `access_log`, where that is wanted, is called with a line for each session that has ended.
+    `access_log`, where that is wanted, is called with a line for each session that has ended. `share`, where services have
+    one count of descriptors, is a limits.Share.
 
     gevent's StreamServer is what listens. Of its hooks `_do_read` and `do_handle` are ours: sockets are bare, and a
     greenlet belongs to a connection only while that has to wait (see `session`).
     """
 
-    def __init__(self, listener, pool, resources, log, clock, settings, max_connections, access_log=None):
+    def __init__(self, listener, pool, resources, log, clock, settings, max_connections, access_log=None,
+                 share=None):
         StreamServer.__init__(self, listener, handle=self.do_handle)
         self.pool = None                   # gevent's word for a pool of greenlets, which we do without
         self.members = pool
@@ -49,6 +51,10 @@ class TcpServer(PausesAccepting, StreamServer):
         self.settings = settings
         self.sessions = set()
         self.max_connections = max_connections
+        self._share = share
+        if share is not None:
+            share.sessions = self.sessions
+            self.full = self._full_in_its_share
         self.tally = Tally(log, clock)
         self.tally.change(settings, access_log)
         self.deliveries = Deliveries(clock, self)
@@ -71,10 +77,29 @@ class TcpServer(PausesAccepting, StreamServer):
     # --- accepting --------------------------------------------------------------------------------------------------
 
     def full(self):
+        """Is there no room for another client? Then accepting goes on when there is."""
         if len(self.sessions) < self.max_connections:
             return False
         self._paused = self.queue_is_old = True
         return True
+
+    def _full_in_its_share(self):
+        """Stands for `full` where services share the descriptors: those of others may be what is lacking, whose ends nobody
+        tells us of."""
+        if TcpServer.full(self):
+            return True
+        if self._share.left():
+            return False
+        self._paused = self.queue_is_old = True
+        gevent.spawn_later(ACCEPT_PAUSE, self._accept_again)
+        return True
+
+    @property
+    def most(self):
+        """How many clients it can have now."""
+        if self._share is None:
+            return self.max_connections
+        return min(self.max_connections, len(self.sessions) + self._share.left())
 
     @never_waits
     def _do_read(self):
@@ -310,7 +335,7 @@ class TcpServer(PausesAccepting, StreamServer):
 
     def counts(self):
         """What the status shows of connections; a plain dict."""
-        return dict(self.tally.counts(), active=len(self.sessions), most=self.max_connections, waiting=len(self.queue),
+        return dict(self.tally.counts(), active=len(self.sessions), most=self.most, waiting=len(self.queue),
                     queue_seconds=self.queue.times.snapshot())
 
     def bytes_in_flight(self):

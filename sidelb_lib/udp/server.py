@@ -32,16 +32,17 @@ class UdpServer(DatagramServer):
 
     `listener` is a bound gevent socket (see `net.listeners`); this object owns it. `max_sessions` is what the settings
     or the limit of open files say; it is lowered to what there are local ports for. `access_log`, where that is wanted, is
-    called with a line for each session that has ended.
+    called with a line for each session that has ended. `share`, where services have one count of descriptors, is a
+    limits.Share.
     """
 
-    def __init__(self, listener, pool, log, clock, settings, max_sessions, access_log=None):
+    def __init__(self, listener, pool, log, clock, settings, max_sessions, access_log=None, share=None):
         DatagramServer.__init__(self, listener, handle=self._unused)
         self._log = log
         self._clock = clock
         self._upstreams = Upstreams(pool, settings)
         self.table = SessionTable(pool, self._upstreams, log, clock, settings,
-                                  self._affordable(max_sessions, settings), access_log)
+                                  self._affordable(max_sessions, settings), access_log, share)
         self._forwarding = Forwarding(self.table, pool, clock)
         self._replies = Replies(self.table, self._upstreams, self._forwarding, pool, clock, settings)
         self._client_sockets = None          # of a wildcard listener
@@ -198,5 +199,5 @@ class UdpServer(DatagramServer):
         """What the status shows of sessions and datagrams; a plain dict."""
         table = self.table
         sent, received = table.datagrams()
-        return {'active': len(table.by_key), 'most': table.limit, 'total': table.opened, 'retries': table.retries,
+        return {'active': len(table.by_key), 'most': table.most, 'total': table.opened, 'retries': table.retries,
                 'datagrams_sent': sent, 'datagrams_received': received, 'drops': dict(table.drops)}

@@ -77,10 +77,13 @@ class SessionTable(object):
     at most `limit` at once, and fewer when this host has no more descriptors or local ports.
     """
 
-    def __init__(self, pool, upstreams, log, clock, settings, limit, access_log=None):
+    def __init__(self, pool, upstreams, log, clock, settings, limit, access_log=None, share=None):
         self.by_key = {}                   # client address, or, beside a wildcard, client and local address -> Session
         self.limit = limit
         self.opened = 0                    # in all
+        self._share = share
+        if share is not None:
+            share.sessions = self.by_key
         self.retries = 0                   # moves of a session to another server
         self.drops = collections.Counter()     # reason -> datagrams
         self.closed_to_new_clients = False
@@ -110,6 +113,8 @@ class SessionTable(object):
             return None
         if len(self.by_key) >= self.limit:
             self._make_room('max_sessions=%d reached' % self.limit)
+        elif self._share is not None and not self._share.left():
+            self._make_room('other services have the open files')
         session = Session(key, client, client_socket, self._clock())
         try:
             lease, upstream = self._connect(None, session)
@@ -263,6 +268,13 @@ class SessionTable(object):
         """Count a datagram, or a session, that was dropped, and say so."""
         self.drops[kind] += 1
         self._log.warning(kind, template, **fields)
+
+    @property
+    def most(self):
+        """How many sessions there can be now."""
+        if self._share is None:
+            return self.limit
+        return min(self.limit, len(self.by_key) + self._share.left())
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""

@@ -112,3 +112,44 @@ def test_one_listener_that_is_taken_ends_all(write, server):
         address = '%s:%d' % taken.getsockname()
         finished = run_sidelb('--config=' + write(service('a', server) + service('b', server, listener=address)))
     assert finished.returncode == 1 and address in finished.stderr and 'listening' not in finished.stdout
+
+
+def test_a_busy_service_leaves_the_others_a_quarter_of_their_even_part_and_takes_it_back_later(write, server):
+    with Server('B') as other:
+        path = write(service('one', server, check='off') + service('two', other, check='off'))
+        with serving(path, nofile=(240, 240)) as sidelb:         # 120 for sessions, 15 for each in any case
+            busy = [connect(address_of(sidelb, 'one')) for _ in range(80)]
+            sidelb.wait_for_status('one has not what there is', lambda status: (
+                status['services']['one']['connections']['active'] == 52), timeout=15)
+            quiet = [connect(address_of(sidelb, 'two')) for _ in range(20)]
+            assert [read_line(client) for client in quiet[:8]] == ['B'] * 8
+            counts = sidelb.status()['services']
+            assert [counts[name]['connections']['active'] for name in ('one', 'two')] == [52, 8]
+            assert [counts[name]['connections']['most'] for name in ('one', 'two')] == [52, 8]
+            for client in busy:
+                client.close()
+            assert [read_line(client) for client in quiet[8:]] == ['B'] * 12
+            for client in quiet:
+                client.close()
+            assert who(address_of(sidelb, 'one')) == 'A'
+
+
+def test_of_udp_services_too(write):
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as backend:
+        backend.bind(('127.0.0.1', 0))
+        where = '127.0.0.1:%d' % backend.getsockname()[1]
+        path = write(service('one', where, check='off', proto='udp') + service('two', where, check='off', proto='udp'))
+        with serving(path, nofile=(240, 240)) as sidelb:
+            clients = []
+            for name, count in (('one', 150), ('two', 15)):
+                address = address_of(sidelb, name)
+                for _ in range(count):
+                    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    client.sendto(b'hello', address)
+                    clients.append(client)
+            sidelb.wait_for_status('they have no sessions', lambda status: [
+                status['services'][name]['connections']['active'] for name in ('one', 'two')] == [105, 15])
+            drops = sidelb.status()['services']
+            assert [drops[name]['connections']['drops'] for name in ('one', 'two')] == [{'session_evicted': 45}, {}]
+            for client in clients:
+                client.close()
