@@ -92,7 +92,7 @@ def bind_http(settings):
     try:
         return listen_tcp(host, port, settings.reuse_port)
     except EnvironmentError as error:
-        raise BindError('cannot listen on %s: %s' % (where, why_not_bound(error)))
+        raise BindError('cannot listen on %s: %s' % (where, why_not_bound(error, host)))
 
 
 class Process(object):
@@ -272,13 +272,18 @@ class Process(object):
     def _start_http(self, listener):
         """Its modules are only loaded for those who want it, and after the balancer accepts."""
         from .observe.http import Application, HttpServer
+        from .observe.metrics import INSTALL
         versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
         application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
                                   (socket.gethostname(),) + self._settings.http_hosts)
         self._http_server = HttpServer(listener, application, self.log)
         self._http_server.start()
-        self.log.info('http', 'health, metrics and status page at http://{address}/',
-                      address=endpoint_text(*self._http_server.address[:2]))
+        address = endpoint_text(*self._http_server.address[:2])
+        if application.has_metrics:
+            self.log.info('http', 'health, metrics and status page at http://{address}/', address=address)
+        else:
+            self.log.info('http', 'health and status page at http://{address}/ (no metrics: {way_out})', address=address,
+                          way_out=INSTALL)
 
     # --- what it looks like -----------------------------------------------------------------------------------------
 

@@ -39,10 +39,10 @@ DNS_TTL = 1
 
 #: When (seconds), what is said, and the method that does it.
 SCRIPT = [
-    (0.0, 'Three servers behind %s; two of them have two addresses. Each server gets a third.' % RING, None),
+    (0.0, 'Three servers behind %s, two with two addresses. Each gets a third.' % RING, None),
     (4.0, 'db2 is stopped. Its clients go to the others, without an error.', 'stop_db2'),
     (8.0, 'db2 is back. It gets its share as soon as its probes succeed.', 'start_db2'),
-    (11.5, 'db3 is taken out of DNS. It gets no new connections once the answer is refreshed.', 'remove_db3'),
+    (11.5, 'db3 is taken out of DNS. It gets nobody new once the answer is refreshed.', 'remove_db3'),
 ]
 END = 15.0
 

@@ -12,7 +12,7 @@ import socket
 from gevent.socket import socket as gevent_socket
 
 from . import reuse_port as sharing
-from .endpoints import family_of, is_loopback, is_wildcard
+from .endpoints import family_of, is_loopback, is_unix, is_wildcard
 from .local_address import ask_for_destination
 from .socket_options import bound_buffers, keep_alive, raise_receive_buffer, send_without_delay
 
@@ -25,9 +25,9 @@ _WAYS_OUT = {
 BACKLOG = 4096                    # the kernel lowers it to net.core.somaxconn
 
 
-def why_not_bound(error):
+def why_not_bound(error, host):
     """The words for an error of binding, and the way out where there is one."""
-    way_out = _WAYS_OUT.get(getattr(error, 'errno', None))
+    way_out = None if is_unix(host) else _WAYS_OUT.get(getattr(error, 'errno', None))
     return '%s%s' % (getattr(error, 'strerror', None) or error, ': ' + way_out if way_out else '')
 
 

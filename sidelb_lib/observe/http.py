@@ -86,7 +86,7 @@ class Application(object):
         self._clock = clock
         self._host_names = [name.lower().rstrip('.') for name in host_names]
         self._html, self._page_policy = page.load()
-        self._has_metrics = metrics.load()
+        self.has_metrics = metrics.load()
         self._turn = BoundedSemaphore(1)       # big answers are made one after the other: they delay nobody
         self._paths = {
             '/': self._answer_page,
@@ -135,7 +135,7 @@ class Application(object):
             return Answer('200 OK', 'application/json', compressed(body, let_traffic_pass), (('Content-Encoding', 'gzip'),))
 
     def _answer_metrics(self):
-        if not self._has_metrics:
+        if not self.has_metrics:
             return text_answer('501 Not Implemented', 'metrics need prometheus_client: ' + metrics.INSTALL)
         with self._turn:
             body = metrics.exposition(self._snapshot(False), self._clock(), self._versions, let_traffic_pass)

@@ -19,7 +19,7 @@ def bind_listener(settings):
         return listen(host, port, settings.reuse_port)
     except (EnvironmentError, SidelbError) as error:
         raise BindError('cannot listen on %s: %s' % (
-            endpoint_text(host, port), why_not_bound(error)))
+            endpoint_text(host, port), why_not_bound(error, host)))
 
 
 def refuse_loops(settings, host, port):

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from sidelb_lib.demo.play import Demo, Screen, ask
+from sidelb_lib.demo.play import SCRIPT, Demo, Screen, ask
 
 from ..support.clients import connect, read_line
 from ..support.processes import Process
@@ -66,10 +66,11 @@ class Terminal(io.StringIO):
         return io.StringIO.write(self, text if isinstance(text, type(u'')) else text.decode('ascii'))
 
 
-def test_a_terminal_is_redrawn_in_place(demo):
+def test_a_terminal_of_80_columns_is_redrawn_in_place(demo):
     out = Terminal(True)
     screen = Screen(out)
-    screen.say('Three servers.')
+    for _, text, _ in SCRIPT:
+        screen.say(text)
     screen.draw(demo, 1.0)
     screen.draw(demo, 2.0)
     assert re.search('\x1b\\[\\d+A', out.getvalue())

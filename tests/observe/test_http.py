@@ -269,7 +269,8 @@ def test_an_address_that_is_taken_is_one_line_and_nothing_is_served():
         address = '127.0.0.1:%d' % taken.getsockname()[1]
         finished = run_sidelb('127.0.0.1:0', server, 'http=' + address)
     assert finished.returncode == 1
-    assert finished.stderr == 'sidelb: cannot listen on http=%s: %s\n' % (address, os.strerror(errno.EADDRINUSE))
+    assert finished.stderr == 'sidelb: cannot listen on http=%s: %s: ss -lntup shows who has it\n' % (
+        address, os.strerror(errno.EADDRINUSE))
     assert finished.stdout == ''
 
 

@@ -423,7 +423,7 @@ def test_prose_has_lines_below_120_columns(name):
     code = set(line for block in blocks_of(text_of(name)) for line in block.text.splitlines())
     for line in text_of(name).splitlines():
         width = len(line if str is not bytes else line.decode('utf-8'))
-        assert width < 120 or line.startswith('|') or line.strip() in code, line
+        assert width < 120 or line.startswith('|') and name != 'README.md' or line.strip() in code, line
 
 
 @pytest.mark.parametrize('name', ['README.md'] + GUIDES)

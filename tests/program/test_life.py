@@ -72,7 +72,8 @@ def test_a_listener_that_is_taken_is_one_line_and_exit_code_1(server):
         address = '127.0.0.1:%d' % taken.getsockname()[1]
         finished = run_sidelb(address, server)
     assert finished.returncode == 1
-    assert finished.stderr == 'sidelb: cannot listen on %s: %s\n' % (address, os.strerror(errno.EADDRINUSE))
+    assert finished.stderr == 'sidelb: cannot listen on %s: %s: ss -lntup shows who has it\n' % (
+        address, os.strerror(errno.EADDRINUSE))
     assert finished.stdout == ''
 
 

@@ -35,7 +35,8 @@ def test_the_environment_of_the_application_does_not_matter():
 def test_without_the_library_the_answer_is_the_command_that_installs_it(tmpdir):
     tmpdir.join('prometheus_client.py').write('raise ImportError("not here")')
     with Server('A') as server, Sidelb(server, 'http=127.0.0.1:0', environ={'PYTHONPATH': str(tmpdir)}) as sidelb:
-        port = int(sidelb.wait_for_log(r'at http://127\.0\.0\.1:(\d+)/').group(1))
+        port = int(sidelb.wait_for_log(r'health and status page at http://127\.0\.0\.1:(\d+)/ '
+                                       r'\(no metrics: pip install prometheus_client\)').group(1))
         assert fetch(('127.0.0.1', port)) == (
             501, 'text/plain; charset=utf-8', "metrics need prometheus_client: pip install prometheus_client\n")
         assert fetch(('127.0.0.1', port), '/liveness')[0] == 200
