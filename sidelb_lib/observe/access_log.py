@@ -54,7 +54,8 @@ class AccessFile(AccessLog):
             self._writer(line)
 
     def reopen(self):
-        self.close()
+        """In the hub: lines that still wait for a sleeping reader of a FIFO are lost."""
+        self.close(0)
         try:
             self._open()
         except EnvironmentError as error:
@@ -71,10 +72,10 @@ class AccessFile(AccessLog):
         self._log.warning('log_lines_dropped', '{count} line(s) of {path} dropped: they could not be written in time',
                           count=count, path=self._path)
 
-    def close(self):
-        """Idempotent."""
+    def close(self, seconds=1.0):
+        """Idempotent. Lines that still wait get so many seconds."""
         if self._writer is not None:
-            self._writer.close()
+            self._writer.close(seconds)
             close_descriptor(self._descriptor)
             self._writer = self._descriptor = None
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from sidelb_lib.compat import close_descriptor
+from sidelb_lib.compat import close_descriptor, monotonic
 from sidelb_lib.observe import access_log
 from sidelb_lib.observe.logs import EventLog, ServiceLog
 
@@ -90,3 +90,18 @@ def test_a_fifo_that_nobody_reads_holds_nothing_up_and_one_whose_reader_left_is_
     one('kept')
     assert os.read(reader, 100) == b'kept\n'
     close_descriptor(reader)
+
+
+def test_a_fifo_whose_reader_sleeps_is_opened_again_at_once(access_file, path):
+    """That happens in the hub, when a session ends."""
+    os.mkfifo(str(path))
+    reader = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        one = access_file(RecordingLog(), str(path))
+        for _ in range(40):
+            one('x' * 4096)                      # more than a pipe holds
+        began = monotonic()
+        assert one.reopen()
+        assert monotonic() - began < 0.5
+    finally:
+        close_descriptor(reader)
