@@ -16,6 +16,7 @@ from .checks.prober import Places
 from .compat import http_server_is_sound, monotonic, unblock_signals
 from .config.texts import fingerprint
 from .errors import BindError
+from .hub import never_waits
 from .limits import Budget, raise_descriptor_limit
 from .net.endpoints import endpoint_text, is_loopback, is_wildcard
 from .net.listeners import listen_tcp, why_not_bound
@@ -144,10 +145,12 @@ class Process(object):
         if seconds:
             self._watchdog = gevent.spawn(self._feed_watchdog, seconds)
 
+    @never_waits
     def request_stop(self):
         """The first call begins the drain, the second ends it."""
         (self._stop_now if self._stop.is_set() else self._stop).set()
 
+    @never_waits
     def hang_up(self):
         """SIGHUP: read the configuration again, where there is a file; look up and probe now."""
         gevent.spawn(self.reload)
@@ -165,12 +168,14 @@ class Process(object):
         self._notify_ready()
         return mistakes
 
+    @never_waits
     def reopen_access_logs(self):
         """SIGUSR1: whoever rotates them has moved the files."""
         reopened = [name for name, service in self.services.items() if service.reopen_access_log()]
         if not reopened:
             self.ignore_signal(int(signal.SIGUSR1))
 
+    @never_waits
     def ignore_signal(self, number):
         self.log.info('signal_ignored', 'signal {number} means nothing here', number=number)
 

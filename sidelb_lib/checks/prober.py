@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool as GreenletPool
 
+from ..hub import never_waits
 from .exchange import Deadline, Misconfigured, ProbeFailed, Result
 
 FIRST_SECONDS = 1.0               # within which an address is probed for the first time
@@ -110,6 +111,7 @@ class Prober(object):
             if turn is not None:
                 self._schedule(address, 0)
 
+    @never_waits
     def _pool_changed(self, event, subject):
         """The pool's observer."""
         if event == 'added':

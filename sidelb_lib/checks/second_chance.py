@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import gevent
 
+from ..hub import never_waits
+
 
 class SecondChance(object):
     """Stands in for the prober: an address that clients found dead gets another chance after `interval` seconds. The
@@ -22,6 +24,7 @@ class SecondChance(object):
     def probe_now(self):
         """There is nothing to probe."""
 
+    @never_waits
     def _pool_changed(self, event, subject):
         if event == 'down' or event == 'added' and not subject.up:      # that one left while it was down
             gevent.spawn_later(self._interval, self._pool.restore, subject)

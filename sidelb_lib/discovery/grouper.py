@@ -5,6 +5,7 @@ import gevent
 from gevent.event import Event
 
 from ..compat import let_traffic_pass, monotonic
+from ..hub import never_waits
 from ..net.endpoints import endpoint_text, is_unix
 from ..pool.merging import merge_options
 from .grouping import group_addresses
@@ -41,6 +42,7 @@ class Grouper(object):
         self._updates = 0
         names.observers.append(self._hear)
 
+    @never_waits
     def _hear(self):
         self._wake.set()
         self._is_due.set()

@@ -4,6 +4,7 @@ from __future__ import absolute_import, division, print_function
 import collections
 
 from .said import natural
+from ..hub import never_waits
 
 MAX_ENTRIES = 50
 MAX_NAMES = 3                    # that an entry keeps; more are counted
@@ -44,6 +45,7 @@ class Changes(object):
         self._entries = collections.deque(maxlen=MAX_ENTRIES)
         self._seen = set()               # the names in the last entry
 
+    @never_waits
     def observe(self, event, subject):
         if event not in WORDS:
             return

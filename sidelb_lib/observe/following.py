@@ -6,6 +6,7 @@ import collections
 from gevent.event import Event
 
 from .logs import format_json
+from ..hub import never_waits
 from ..net.unix_socket import has_closed
 
 MAX_FOLLOWERS = 8
@@ -30,6 +31,7 @@ class Follower(object):
         if goes_on:                  # now: what happens until the reader is there counts
             log.followers.append(self)
 
+    @never_waits
     def __call__(self, told):
         """The log's news. Neither blocks nor fails."""
         if self._wants(told):

@@ -14,6 +14,7 @@ from gevent import get_hub, monkey
 
 from .text_log import TextLog
 from ..compat import WRITE, monotonic, poll
+from ..hub import never_waits
 
 LEVELS = ('debug', 'info', 'warning', 'error')
 
@@ -208,6 +209,7 @@ class LineWriter(object):
         if self._watcher is None:
             self._flush()
 
+    @never_waits
     def _flush(self):
         """Write what can be written without blocking; come back when more can."""
         while self._waiting and not self.broken and poll(self._poll, 0):

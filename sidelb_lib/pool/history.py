@@ -3,6 +3,8 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
+from ..hub import never_waits
+
 MAX_EVENTS = 50
 
 
@@ -14,6 +16,7 @@ class History(object):
         self._clock = clock
         self._events = collections.deque(maxlen=MAX_EVENTS)
 
+    @never_waits
     def observe(self, event, subject):
         if event in ('up', 'down', 'added', 'removed'):
             error = subject.last_error if event == 'down' else None

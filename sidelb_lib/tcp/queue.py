@@ -113,6 +113,7 @@ class Queue(object):
         if self._waiting:
             get_hub().loop.run_callback(self._wake, self._waiting[0])
 
+    @never_waits
     def _wake(self, place):
         if place.greenlet is not None:
             place.greenlet.switch(WOKEN)

@@ -131,6 +131,7 @@ class TcpServer(PausesAccepting, StreamServer):
             self._log.info('accepting_again', 'accepting connections again')
         return accepted
 
+    @never_waits
     def do_handle(self, client, peer):
         """Called by the hub: the session's greenlet starts at once and comes back here at its first wait."""
         if peer[:2] in self.own_ends and client.getsockname()[:2] == self.own_ends[peer[:2]]:
@@ -191,6 +192,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self._answers_came.clear()
         self._answers_came.wait(self.settings.connect_timeout)
 
+    @never_waits
     def begin_again(self, session, tried):
         """Find another server for a session than those of `tried`."""
         if not session.ended:

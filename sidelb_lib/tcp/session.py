@@ -189,6 +189,7 @@ class Session(object):
             self._reason = reason_of(relay)
             self._server.deliveries.add(self)
 
+    @never_waits
     def cut(self, reason, at_once=False):
         """End the session from outside, by a reset to both peers, after what was read has been delivered. `at_once`
         without that."""
@@ -208,6 +209,7 @@ class Session(object):
         a peer that had said EOF was reset (`relay.failed_side`): then the other may be owed something."""
         self.cut(reason, at_once=self.relay.failed_side is None)
 
+    @never_waits
     def _throw(self, reason, at_once):
         if self._greenlet is not None and not self.ended:
             self._greenlet.throw(SessionCut(reason))

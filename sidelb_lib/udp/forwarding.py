@@ -117,6 +117,7 @@ class Forwarding(object):
         if event == 'filled':
             self._loop.run_callback(self._replay_early)
 
+    @never_waits
     def _replay_early(self):
         """Datagrams that came before there was a server, and are not too old for their clients to wait for a reply."""
         early = list(self._early)

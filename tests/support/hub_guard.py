@@ -35,10 +35,10 @@ class HubGuard(object):
     """A context manager: inside, a marked function that switches to the hub to wait is noted in `waited`; `called` has
     the names of those that were called. What runs in the hub itself needs no guard: gevent raises there."""
 
-    def __init__(self, functions=None):
+    def __init__(self, functions):
         self.called = set()
         self.waited = []
-        self._functions = marked_functions() if functions is None else functions
+        self._functions = functions
         self._running = {}            # greenlet -> names of the marked functions that run in it
 
     def __enter__(self):
