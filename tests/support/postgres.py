@@ -10,6 +10,7 @@ from .certificates import Authority
 from .places import Reservation
 from .processes import Process, run
 from .requirements import need, need_program
+from .waiting import wait_until
 
 PROGRAMS = '/usr/lib/postgresql/*/bin/'
 HOST = 'db.example.com'                  # what the servers' certificate says
@@ -32,6 +33,9 @@ class PostgresCluster(object):
     A context manager: all run when the `with` begins. They want TLS: a plain connection is refused. As root
     they run as the user postgres, because PostgreSQL refuses to run as root.
     """
+
+    settings = SETTINGS
+    rules = ('hostssl all all 127.0.0.0/8 trust',)
 
     def __init__(self, ips, port=0):
         self.programs = dict((name, need_program(name, 'postgresql', [PROGRAMS + name]))
@@ -72,7 +76,7 @@ class PostgresCluster(object):
         self._run('initdb', '-D', template, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale',
                   '--no-sync', user=self.user)
         with open(os.path.join(template, 'pg_hba.conf'), 'w') as stream:
-            stream.write('hostssl all all 127.0.0.0/8 trust\n')
+            stream.write('\n'.join(self.rules + ('',)))
         for number, ip in enumerate(self._reservation.ips, 1):
             data = os.path.join(self._directory, 'data%d' % number)
             shutil.copytree(template, data)
@@ -148,16 +152,16 @@ class PostgresServer(object):
     def start(self):
         command = [self._cluster.programs['postgres'], '-D', self._data, '-k', self._data,
                    '-h', self.address[0], '-p', str(self.address[1]), '-c', 'cluster_name=' + self.name]
-        for setting in sorted(SETTINGS.items()):
+        for setting in sorted(self._cluster.settings.items()):
             command += ['-c', '%s=%s' % setting]
         self._process = Process(command, user=self._cluster.user, cwd=self._data)
-        self._process.wait_for_output('ready to accept connections', timeout=40)
+        self._process.wait_for_output('ready to accept (read-only )?connections', timeout=40)
 
-    def stop(self):
-        """Stop at once, as a crash would: sessions are cut, pg_ctl's 'immediate'."""
+    def stop(self, how=signal.SIGQUIT):
+        """Stop at once, as a crash would: sessions are cut, pg_ctl's 'immediate'. SIGINT is its 'fast': in good order."""
         if self._process is not None:
             try:
-                self._process.stop(signal.SIGQUIT)
+                self._process.stop(how)
             finally:
                 self._process.close()
                 self._process = None
@@ -169,3 +173,32 @@ class PostgresServer(object):
     def connections(self):
         """How many clients were authorized since the start, as its log says; a probe is none."""
         return self._process.output.count('connection authorized')
+
+
+class StreamingPair(PostgresCluster):
+    """A primary, `servers[0]`, and its replica, `servers[1]`: plain streaming replication, and nobody who promotes."""
+
+    settings = dict(SETTINGS, wal_level='replica', max_wal_senders='4')
+    rules = PostgresCluster.rules + ('host replication all 127.0.0.0/8 trust',)
+
+    def __enter__(self):
+        PostgresCluster.__enter__(self)
+        try:
+            primary, replica = self.servers
+            replica.stop()
+            shutil.rmtree(replica._data)
+            program = need_program('pg_basebackup', 'postgresql', [PROGRAMS + 'pg_basebackup'])
+            copied = run([program, '-D', replica._data, '-R', '-X', 'stream', '-c', 'fast'],
+                         environ=self.client_environ(primary.address, PGSSLMODE='disable'), timeout=60)
+            assert copied.returncode == 0, copied
+            for name in os.listdir(replica._data):
+                if name.startswith('.s.PGSQL'):         # the primary's sockets are in its directory
+                    os.remove(os.path.join(replica._data, name))
+            self._give_to_user(replica._data)
+            replica.start()
+            wait_until('the replica does not stream', lambda: self.query(
+                primary.address, 'select count(*) from pg_stat_replication') == '1', 20)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self

@@ -1,0 +1,66 @@
+"""A client that writes again and again, a session for each, and tells what became of each."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+import os
+
+from .processes import Process
+
+#: Each number is tried once, and what became of it and when is told in a line.
+SCRIPT = '''
+number=0
+while [ ! -e stop ]; do
+    number=$((number + 1))
+    began=$(date +%s.%N)
+    if said=$({command} 2>&1); then word=written; else word=failed; fi
+    echo $word $number $began $(date +%s.%N) $(echo "$said" | grep -i error | tr '\\n' ' ')
+done
+'''
+
+#: What it tells of one session: its number, seconds, and why it failed.
+Attempt = collections.namedtuple('Attempt', 'is_written number began seconds error')
+
+
+class Writer(object):
+    """`command` is for a shell, and writes `$number`. A context manager; after it `attempts` has all."""
+
+    def __init__(self, command, environ, directory):
+        self._stop = os.path.join(directory, 'stop')
+        self._process = Process(['sh', '-c', SCRIPT.replace('{command}', command)], environ=environ, cwd=directory)
+        self.attempts = None
+
+    def __enter__(self):
+        try:
+            self._process.wait_for_output('^written', times=5)
+        except BaseException:
+            self._process.close()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            open(self._stop, 'w').close()
+            assert self._process.wait() == 0 or kind
+            self.attempts = list(self._read())
+            print('%d written, the slowest session took %.1f s; failed: %s' % (
+                len(self.written), max(each.seconds for each in self.attempts), [each.error for each in self.failed]))
+        finally:
+            self._process.close()
+            os.remove(self._stop)
+
+    def write_on(self, timeout=20):
+        """Wait until ten more were written."""
+        self._process.wait_for_output('^written', times=self._process.stdout.count('written') + 10, timeout=timeout)
+
+    @property
+    def written(self):
+        return [each for each in self.attempts if each.is_written]
+
+    @property
+    def failed(self):
+        return [each for each in self.attempts if not each.is_written]
+
+    def _read(self):
+        for line in self._process.stdout.splitlines():
+            word, number, began, ended = line.split()[:4]
+            yield Attempt(word == 'written', number, float(began), float(ended) - float(began), ' '.join(line.split()[4:]))
