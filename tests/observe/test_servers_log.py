@@ -1,6 +1,7 @@
 """Which servers there are, as events of the log."""
 from __future__ import absolute_import, division, print_function
 
+import random
 import re
 
 import pytest
@@ -82,3 +83,30 @@ def test_a_start_with_ten_servers_is_a_dozen_lines_at_most_and_ends_in_the_verdi
     assert len(lines) <= 12 and 'checked: all 10 up' in lines[-2:]
     first = [line for line in lines if line.startswith('listening')][0]
     assert re.match(r'listening on \S+ \(tcp, round-robin, check tcp; servers from .* and 7 more; SideLB', first)
+
+
+@pytest.mark.parametrize('round_', range(5))
+def test_whoever_replays_the_events_knows_the_servers_however_they_are_regrouped(round_):
+    """Names come and go, addresses move from one server to another, and none is left over."""
+    seed = random.randrange(10 ** 9)
+    chance = random.Random(seed)
+    pool, log, servers_log = pool_and_log()
+    servers, names, begun = {}, {}, 0
+    for step in range(100):
+        pool.update(chance.choice(['ring', 'file']), [
+            Group(chance.choice([None, 'a', 'b', 'c']), [('10.0.0.%d' % chance.randrange(6), chance.choice([5432, 5433]))], None)
+            for _ in range(chance.randrange(6))])
+        servers_log.tell()
+        for _, event, _, fields in log.lines[begun:]:
+            if event == 'servers_changed':
+                servers.update((one['name'], one['addresses']) for one in fields['added'] + fields['changed'])
+                for name in fields['removed']:
+                    del servers[name]
+            elif event in ('member_added', 'member_changed'):
+                names.update((address, fields['member']) for address in fields['addresses'].split(', '))
+            elif event == 'member_removed':
+                del names[fields['address']]
+        begun = len(log.lines)
+        what = 'seed %d, step %d' % (seed, step)
+        assert names == dict((str(one), member.name) for member in pool.members for one in member.addresses), what
+        assert sorted(servers.values()) == sorted(list(map(str, member.addresses)) for member in pool.members), what

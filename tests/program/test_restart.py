@@ -22,6 +22,7 @@ from ..support.program import Sidelb, run_sidelb
 from ..support.requirements import need_namespaces
 from ..support.servers import Server
 from ..support.waiting import wait_until
+from ..tcp.parts import Balancer
 
 RESTARTS = 20              # under load, in all
 
@@ -237,6 +238,19 @@ def test_who_waits_in_the_queue_of_a_full_instance_is_served_by_it(server):
 def read_and_close(client):
     with contextlib.closing(client):
         return read_line(client)
+
+
+@pytest.mark.parametrize('leaving', [0, 1, 2])
+def test_after_a_second_signal_the_others_share_evenly(monkeypatch, leaving):
+    """It ends the drain while all clients are being sent to one of the others, which must not go on for ever."""
+    monkeypatch.setattr(reuse_port, 'HANDSHAKE_SECONDS', 30)
+    with group('127.0.0.1', 3) as (listeners, address):
+        balancer = Balancer(listener=listeners.pop(leaving))
+        draining = gevent.spawn(balancer.server.drain, 60)
+        wait_until('clients still come', lambda: 24 in shares(listeners, address))
+        draining.kill()
+        assert min(shares(listeners, address, 60)) > 10
+        balancer.close()
 
 
 def test_an_instance_alone_drains_as_without_reuse_port(server):
