@@ -10,7 +10,6 @@ import select
 import socket
 import stat
 import struct
-import time
 
 import gevent
 import gevent.socket
@@ -137,13 +136,13 @@ def _locked(directory):
     socket."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        deadline = time.time() + LOCK_SECONDS
+        deadline = monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except EnvironmentError:
-                if time.time() > deadline:       # somebody else's lock: the race it guards against is a small one
+                if monotonic() > deadline:       # somebody else's lock: the race it guards against is a small one
                     break
                 gevent.sleep(0.01)
         yield

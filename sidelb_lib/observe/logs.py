@@ -247,7 +247,7 @@ class LineWriter(object):
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher = None
-        deadline = time.time() + seconds
-        while self._waiting and not self.broken and time.time() < deadline:
+        deadline = monotonic() + seconds
+        while self._waiting and not self.broken and monotonic() < deadline:
             if poll(self._poll, 50):
                 self._write_some()

@@ -14,6 +14,7 @@ from ..net.connect import PeerLeft, has_left
 from ..net.resets import connection_is_gone, peer_has_ended
 
 LOOK_SECONDS = 1.0           # between two looks at a client that has sent something already
+STOOD_STILL = 0.5            # seconds too late: this process did nothing meanwhile (SIGSTOP), not the servers
 
 WOKEN, READABLE, TICK = 'woken', 'readable', 'tick'
 
@@ -141,7 +142,8 @@ class Turn(object):
         if now < self._end:
             # One that has tried everybody does so again, at a pace; for the others there will be news.
             again = now + LOOK_SECONDS if error.kind == ALL_TRIED else self._end
-            if self._line_up(min(again, self._end)) or again < self._end:
+            until = min(again, self._end)
+            if self._line_up(until) or again < self._end or self._server.clock() - until > STOOD_STILL:
                 return
         raise NobodyReachable(error.kind, 'no server became available within %g s: %s' % (self._seconds, error))
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import time
 
 import gevent
 import pytest
@@ -189,6 +190,15 @@ def test_closing_gives_waiting_lines_a_bounded_chance(pipe):
     write.close(1.0)
     data += read_available(pipe[0])
     assert data
+
+
+def test_a_clock_that_is_set_back_does_not_hold_up_the_end(pipe, monkeypatch):
+    write = LineWriter(pipe[1])
+    for _ in range(1000):
+        write('x' * 200)
+    looks = iter(range(100))
+    monkeypatch.setattr(time, 'time', lambda: 1e9 + 0 * next(looks))       # it stands, and is not looked at for ever
+    write.close(0.05)
 
 
 def test_a_full_disk_drops_lines_and_writing_goes_on_when_there_is_room(pipe, monkeypatch):
