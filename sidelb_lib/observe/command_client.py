@@ -13,6 +13,7 @@ from .status_client import ANSWER_SECONDS, ask, connected, write
 
 RELOAD_SECONDS = 10.0
 MAX_LINE_BYTES = 1024 * 1024
+MAX_REASON = 2000
 SPARE_SECONDS = 5.0              # beside the time that a command may wait
 
 
@@ -24,7 +25,7 @@ def command(paths, name, options, stdout, as_json=False):
     for path in paths:
         answer = answer_of(ask(path, line, seconds), path)
         if not answer.get('ok'):
-            raise SidelbError(answer.get('error') or 'no reason was given')
+            raise SidelbError(reason_of(answer))
         try:
             text = '\n'.join(LINES[name](clean(answer)))
         except (AttributeError, LookupError, TypeError, ValueError):
@@ -38,25 +39,36 @@ def events(paths, options, stdout, as_json):
     SidelbError with the first reason against it, or when an instance that was followed has ended."""
     readers = [gevent.spawn(_print_events, path, options, stdout, as_json) for path in paths]
     try:
-        gevent.joinall(readers, raise_error=True)
+        for reader in gevent.iwait(readers):
+            if reader.value is not None:
+                raise reader.value
     finally:
         gevent.killall(readers)
     return 0
 
 
 def _print_events(path, options, stdout, as_json):
+    """Returns the error that ends it, or None: gevent would print the traceback of one that is raised in a greenlet."""
+    try:
+        _follow(path, options, stdout, as_json)
+    except (SidelbError, EnvironmentError) as error:       # or the reader of `stdout` has gone
+        return error
+
+
+def _follow(path, options, stdout, as_json):
     sock = connected(path, ANSWER_SECONDS)
     try:
         sock.sendall(('events %s\n' % json.dumps(options)).encode('utf-8'))
         lines = sock.makefile('rb')
-        answer = answer_of(lines.readline(MAX_LINE_BYTES), path)
+        with gevent.Timeout(ANSWER_SECONDS):         # in all, however it drips
+            answer = answer_of(lines.readline(MAX_LINE_BYTES), path)
         if not answer.get('ok'):
-            raise SidelbError(answer.get('error') or 'no reason was given')
+            raise SidelbError(reason_of(answer))
         sock.settimeout(None)
         for line in iter(lambda: lines.readline(MAX_LINE_BYTES), b''):
             event = answer_of(line, path)
             write(stdout, (json.dumps(event, sort_keys=True) if as_json else event_text(clean(event))) + '\n')
-    except socket.timeout:
+    except (socket.timeout, gevent.Timeout):
         raise SidelbError('%s: no answer within %g seconds' % (printable(path), ANSWER_SECONDS))
     finally:
         sock.close()
@@ -69,20 +81,30 @@ def reload(paths):
     mistakes = []
     for path in paths:
         answer = answer_of(ask(path, b'reload {}\n', RELOAD_SECONDS), path)
-        mistakes += answer.get('mistakes', [])
+        mistakes += [_shown(mistake) for mistake in answer.get('mistakes', [])]
         if not answer.get('ok'):
-            mistakes.append('%s: %s' % (printable(path), answer.get('error') or 'no reason was given'))
+            mistakes.append('%s: %s' % (printable(path), reason_of(answer)))
     return mistakes
 
 
 def answer_of(data, path):
     try:
         answer = json.loads(data.decode('utf-8'))
-    except ValueError:
+    except (ValueError, RuntimeError):           # RuntimeError: nested too deeply
         answer = None
     if not isinstance(answer, dict):
         raise SidelbError('%s: this instance is too old: it does not know that command' % printable(path))
     return answer
+
+
+def reason_of(answer):
+    """Why an instance has refused."""
+    return _shown(answer.get('error') or 'no reason was given')
+
+
+def _shown(text):
+    """There may be names in it that others have chosen."""
+    return str(printable('%s' % (text,), MAX_REASON))
 
 
 def sentence(server):

@@ -94,7 +94,8 @@ def test_whoever_replays_the_events_knows_the_servers_however_they_are_regrouped
     servers, names, begun = {}, {}, 0
     for step in range(100):
         pool.update(chance.choice(['ring', 'file']), [
-            Group(chance.choice([None, 'a', 'b', 'c']), [('10.0.0.%d' % chance.randrange(6), chance.choice([5432, 5433]))], None)
+            Group(chance.choice([None, 'a', 'b', 'c']),
+                  [('10.0.0.%d' % chance.randrange(6), chance.choice([5432, 5433]))], None)
             for _ in range(chance.randrange(6))])
         servers_log.tell()
         for _, event, _, fields in log.lines[begun:]:

@@ -7,8 +7,10 @@ import signal
 import socket
 import sys
 
+import gevent
 import pytest
 from gevent.event import Event
+from gevent.server import StreamServer
 
 from ..support.clients import read_line
 from ..support.nameserver import name_server, until
@@ -36,6 +38,22 @@ def one_port():
     with NetworkNamespace() as namespace:
         set_kernel(namespace, 'net.ipv4.ip_local_port_range=5001 5001')
         yield namespace
+
+
+# --- 1: how a session ends ---------------------------------------------------------------------------------------------
+
+def test_1d_a_client_that_waits_for_a_server_has_not_lost_the_time_in_which_nobody_could_serve_it():
+    with Server('A') as server:
+        with Sidelb(server, 'server_wait=1s', 'check=off') as sidelb:
+            server.refuse()
+            client = sidelb.connect()
+            sidelb.wait_for_status('it does not wait', lambda snapshot: snapshot['connections']['waiting'] == 1)
+            sidelb.signal(signal.SIGSTOP)
+            server.listen()
+            gevent.sleep(1.7)
+            sidelb.signal(signal.SIGCONT)
+            assert read_line(client) == 'A'
+            client.close()
 
 
 # --- 3: verdicts -------------------------------------------------------------------------------------------------------
@@ -153,3 +171,51 @@ def test_9d_other_signals_that_ask_for_the_end_drain_too(number):
         assert read_line(client) == 'more'
         client.close()
         assert sidelb.process.wait(10) == 0
+
+
+@contextlib.contextmanager
+def somebody_who_answers(path, answer):
+    """In place of an instance. `answer` is called with each connection."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(path)
+        listener.listen(8)
+        server = StreamServer(listener, lambda sock, _: answer(sock))
+        server.start()
+        yield
+        server.stop()
+
+
+def saying(data):
+    def answer(sock):
+        sock.recv(4096)
+        sock.sendall(data)
+    return answer
+
+
+@pytest.mark.parametrize('command, data, error', [
+    ('events', b'', 'this instance is too old'),
+    ('events', b'x' * 3000000, 'this instance is too old'),
+    ('events --follow', b'{"ok": true}\n{"message": "hello"}\n', 'SideLB has ended'),
+    ('events', b'{"ok": false, "error": "no \\u001b[2J\\u00e4"}\n', r'no \x1b[2J\xe4'),
+    ('sessions', b'[' * 100000, 'this instance is too old'),
+    ('drain x', b'{"ok": false, "error": ["\\u009b2J"]}', r'2J'),
+    ('reload', b'{"ok": false, "mistakes": ["\\u001b[2J"], "error": "wrong"}', r'\x1b[2J'),
+], ids=['nothing', 'no end', 'an end', 'escapes', 'nested', 'no text', 'mistakes'])
+def test_9j_whatever_answers_a_command_the_error_is_a_plain_line(tmpdir, command, data, error):
+    path = str(tmpdir.join('socket'))
+    with somebody_who_answers(path, saying(data)):
+        finished = run_sidelb(*command.split() + ['--socket=' + path])
+    assert finished.returncode == 1 and error in finished.stderr
+    assert all(line.startswith('sidelb: ') for line in finished.stderr.splitlines()) and 'unexpected' not in finished.stderr
+    assert not set('\x1b\x9b') & set(finished.stderr)
+
+
+def test_9j_an_answer_that_drips_does_not_hold_up_a_command(tmpdir):
+    def drip(sock):
+        while True:
+            sock.sendall(b'x')
+            gevent.sleep(0.3)
+    path = str(tmpdir.join('socket'))
+    with somebody_who_answers(path, drip):
+        finished = run_sidelb('events', '--socket=' + path, timeout=20)
+    assert finished.returncode == 1 and 'no answer within 5 seconds' in finished.stderr
