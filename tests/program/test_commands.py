@@ -16,16 +16,35 @@ from ..support.servers import servers_on
 from ..support.waiting import wait_until
 
 
-@pytest.fixture
-def two():
+@contextlib.contextmanager
+def balancer_of_two(*settings):
+    """(Sidelb, its two servers)."""
     with servers_on(['127.0.0.2', '127.0.0.3'], ['A', 'B']) as servers:
-        with Sidelb(*servers) as balancer:
+        with Sidelb(*(servers + list(settings))) as balancer:
             balancer.wait_until_up(*servers)
             yield balancer, servers
 
 
+@pytest.fixture
+def two():
+    with balancer_of_two() as parts:
+        yield parts
+
+
+@pytest.fixture(scope='module')
+def untouched():
+    """One for all tests of what changes nothing."""
+    with balancer_of_two() as parts:
+        yield parts
+
+
 def hand(balancer, *arguments):
     return run_sidelb(*(arguments + ('--socket=' + balancer.status_path,)))
+
+
+def command(balancer, name, **options):
+    """As `hand`, without starting a program."""
+    return json.loads(balancer.ask(('%s %s\n' % (name, json.dumps(options))).encode('ascii')).decode('ascii'))
 
 
 def test_a_drained_server_gets_nothing_new_and_keeps_its_sessions(two):
@@ -94,8 +113,8 @@ def test_the_last_server_is_not_drained_by_mistake(two):
     (('enable', 'nobody'), 'there is no server nobody$'),
     (('drain', '127.0.0.2', '--service=db'), 'there is no service db: there is default'),
 ])
-def test_a_wrong_name_is_told_with_near_ones(two, arguments, text):
-    finished = hand(two[0], *arguments)
+def test_a_wrong_name_is_told_with_near_ones(untouched, arguments, text):
+    finished = hand(untouched[0], *arguments)
     assert finished.returncode == 1 and re.search('^sidelb: ' + text, finished.stderr.strip()), finished
 
 
@@ -111,8 +130,8 @@ def test_a_wrong_time_is_told():
     (b'drain []\n', b'{"error": "the options of drain are no JSON object", "ok": false}\n'),
     (b'drain ' + b'x' * 4000, b'HEALTHY\n'), (b'\xff\xfe\n', b'HEALTHY\n'),
 ])
-def test_only_a_whole_line_is_a_command(two, request_, answer):
-    assert two[0].ask(request_) == answer
+def test_only_a_whole_line_is_a_command(untouched, request_, answer):
+    assert untouched[0].ask(request_) == answer
 
 
 # --- weight -------------------------------------------------------------------------------------------------------
@@ -134,9 +153,14 @@ def test_a_weight_is_in_force_at_once_and_given_back(two):
 
 
 @pytest.mark.parametrize('weight', ['heavy', '257', '1.5', '%', '25700%', ''])
-def test_a_weight_that_is_none_is_told(two, weight):
-    finished = hand(two[0], 'weight', str(two[1][0]), weight)
-    assert finished.returncode == 1 and 'write a number from 0 to 256' in finished.stderr, finished
+def test_a_weight_that_is_none_is_told(untouched, weight):
+    answer = command(untouched[0], 'weight', server=str(untouched[1][0]), weight=weight)
+    assert not answer['ok'] and 'write a number from 0 to 256' in answer['error']
+
+
+def test_a_refusal_is_told_on_stderr(untouched):
+    finished = hand(untouched[0], 'weight', str(untouched[1][0]), 'heavy')
+    assert finished.returncode == 1 and 'weight heavy: write a number from 0 to 256' in finished.stderr, finished
 
 
 # --- sessions, close ----------------------------------------------------------------------------------------------
@@ -173,16 +197,14 @@ def test_sessions_are_listed_and_closed_one_by_one(two):
 @pytest.fixture
 def twelve_on_one():
     """A balancer that notices silence quickly, the address of a server with 12 sessions, and their clients."""
-    with servers_on(['127.0.0.2', '127.0.0.3'], ['A', 'B']) as (first, second):
-        with Sidelb(first, second, 'half_close_timeout=80ms') as balancer:
-            balancer.wait_until_up(first, second)
-            hand(balancer, 'drain', str(second))
-            clients = [balancer.connect() for _ in range(12)]
-            assert set(read_line(client) for client in clients) == {'A'}
-            hand(balancer, 'enable', str(second))
-            yield balancer, first, clients
-            for client in clients:
-                client.close()
+    with balancer_of_two('half_close_timeout=80ms') as (balancer, (first, second)):
+        assert command(balancer, 'drain', server=str(second))['ok']
+        clients = [balancer.connect() for _ in range(12)]
+        assert set(read_line(client) for client in clients) == {'A'}
+        assert command(balancer, 'enable', server=str(second))['ok']
+        yield balancer, first, clients
+        for client in clients:
+            client.close()
 
 
 def test_rebalancing_closes_what_is_above_the_share_and_silent(twelve_on_one):
@@ -212,8 +234,8 @@ def test_rebalancing_is_paced_and_not_begun_twice(twelve_on_one):
     assert re.search(b'is going on already: [0-5] of 6 sessions closed', balancer.ask(waited))
 
 
-def test_what_is_even_stays(two):
-    assert hand(two[0], 'rebalance').stdout == 'no server has more than its share\n'
+def test_what_is_even_stays(untouched):
+    assert hand(untouched[0], 'rebalance').stdout == 'no server has more than its share\n'
 
 
 # --- events -------------------------------------------------------------------------------------------------------
