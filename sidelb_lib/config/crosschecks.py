@@ -108,10 +108,14 @@ def unix_listener(settings):
         yield 'listener', 'the listener %s is for proto=tcp' % listener
     if settings.reuse_port:
         yield 'reuse_port', 'reuse_port=on: only one program can have the listener %s' % listener
+    has_file = settings.listener[0][0] == '/'
+    if settings.origins['listener_mode'] != 'default' and not has_file:
+        yield 'listener_mode', 'listener_mode= is the mode of a file, and the listener %s has none' % listener
     for key in ('allow', 'deny', 'accept_proxy'):
         if getattr(settings, key):
-            yield key, ('%s= is about IP addresses, and clients of the listener %s have none: listener_mode= says who may '
-                        'connect' % (key, listener))
+            yield key, '%s= is about IP addresses, and clients of the listener %s have none: %s' % (
+                key, listener, 'listener_mode= says who may connect' if has_file else
+                'with unix:/path listener_mode= says who may connect')
     if settings.listener[0] == settings.status_socket:
         yield 'status_socket', 'status_socket=%s is the listener itself: give it another path' % settings.status_socket
 

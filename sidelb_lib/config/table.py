@@ -69,7 +69,8 @@ TABLE = _table(
     ('Main', (
         _row('listener', parse_service_listener, '-',
              'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
-             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which; or unix:/path (proto=tcp)'),
+             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which; or unix:/path, or '
+             'unix:@name for a socket without a file, to which everybody on this host may connect (proto=tcp)'),
         _row('ring_domain', parse_ring_domain, '-',
              'host:port, with commas; looked up again and again, every address a server; or an SRV name like '
              '_postgres._tcp.db.example.com, whose records name the servers, ports, tiers and weights. For options of each '
@@ -77,7 +78,7 @@ TABLE = _table(
         _row('backends', parse_backend, '-',
              'servers, with commas, or as bare arguments after the listener: ip:port, [ipv6]:port or name:port. '
              'A name is one server with all its addresses; 10.0.0.1:5432+[2001:db8::1]:5432 names the addresses of one '
-             'server by hand; unix:/path is a server on this host. '
+             'server by hand; unix:/path or unix:@name is a server on this host. '
              'Options stand after it: /weight=N (0 to 256, 0 takes no new session), /tier=N (1 to 9, the '
              'lowest that is up is taken), /max=N (limit of its sessions)', is_list=True, servers=''),
         _row('mode', one_of(*policies.NAMES), 'round-robin', policies.MEANING),

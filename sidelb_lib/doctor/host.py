@@ -83,12 +83,13 @@ def _by(holder):
 
 
 def unix_bind_error(path):
-    """The same of a path, of which nothing is made."""
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory):
-        return errno.ENOENT
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return errno.EACCES
+    """The same of a path, of which nothing is made, or of a @name."""
+    if path[0] == '/':
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            return errno.ENOENT
+        if not os.access(directory, os.W_OK | os.X_OK):
+            return errno.EACCES
     return 0 if connect_code(path) in (errno.ENOENT, errno.ECONNREFUSED) else errno.EADDRINUSE
 
 

@@ -11,7 +11,9 @@ from collections import namedtuple
 
 _MAX_PORT = 65535
 UNIX = 'unix:'
+ABSTRACT = '@'                     # begins the name of a socket that is no file
 MAX_SOCKET_PATH = 107              # bytes, unix(7)
+_ABSTRACT_NAME = re.compile(r'@[A-Za-z0-9_./:-]{1,%d}\Z' % (MAX_SOCKET_PATH - 1))
 
 #: Hyphens inside, as RFC 1123 wants; and the underscore that compose files and SRV records use.
 _LABEL = re.compile(r'[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\Z')
@@ -19,7 +21,7 @@ _LABEL = re.compile(r'[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\Z')
 
 class Endpoint(namedtuple('Endpoint', 'host port')):
     """Where something can be connected to: an IP, or a name that is yet to be looked up, and a port; or the path of a
-    unix-domain socket, and 0.
+    unix-domain socket, or its @name where it has no file, and 0.
 
     It equals the plain pair (host, port), and stands where one is expected.
     """
@@ -33,7 +35,7 @@ class Endpoint(namedtuple('Endpoint', 'host port')):
     @property
     def sockaddr(self):
         """What the calls of a socket take."""
-        return self.host if is_unix(self.host) else (self.host, self.port)
+        return socket_name(self.host) if is_unix(self.host) else (self.host, self.port)
 
     @property
     def sort_key(self):
@@ -48,19 +50,26 @@ class Endpoint(namedtuple('Endpoint', 'host port')):
 
 def is_ipv6(host):
     """Is this an IPv6 address? Neither an IPv4 one nor a name has a colon. The one place that asks."""
-    return ':' in host and host[0] != '/'
+    return ':' in host and not is_unix(host)
 
 
 def is_unix(host):
-    """Is this the path of a unix-domain socket?"""
-    return host[:1] == '/'
+    """Is this the path of a unix-domain socket, or the name of an abstract one?"""
+    return host[:1] in ('/', ABSTRACT)
+
+
+def socket_name(path):
+    """What the calls of a unix-domain socket take; unix(7) has a NUL for our @."""
+    return '\0' + path[1:] if path[:1] == ABSTRACT else path
 
 
 def parse_unix(text):
-    """Read `unix:/path`, as (path, 0)."""
+    """Read `unix:/path` or `unix:@name`, as (path, 0)."""
     path = text[len(UNIX):]
-    if not is_unix(path) or '\0' in path:
-        raise ValueError('write the whole path, like unix:/run/app.sock')
+    if _ABSTRACT_NAME.match(path):
+        return path, 0
+    if path[:1] != '/' or '\0' in path:
+        raise ValueError('write the whole path, like unix:/run/app.sock, or unix:@name for a socket without a file')
     return os.path.normpath(checked_socket_path(path)), 0
 
 

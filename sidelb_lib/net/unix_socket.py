@@ -17,6 +17,7 @@ import gevent.socket
 from ..compat import close_descriptor, monotonic
 from ..errors import SidelbError
 from .connect import pending_events
+from .endpoints import ABSTRACT, socket_name
 
 BACKLOG = 4096                   # the kernel lowers it to net.core.somaxconn
 LOCK_SECONDS = 1.0               # for somebody else's lock on the directory
@@ -41,7 +42,10 @@ def bind(path):
 
 def listen(path, mode):
     """Like `bind`, for clients: those may connect that may write to a file of this mode. Returns a Listener, whose `close`
-    removes the file as well; `file` does it for whoever closes another socket of it."""
+    removes the file as well; `file` does it for whoever closes another socket of it. A socket with a @name has no file, and
+    no mode."""
+    if path[:1] == ABSTRACT:
+        return _bind_abstract(path)
     listener = _bind_safely(path, mode, Listener)
     listener.file = SocketFile(path, inode(path))
     return listener
@@ -81,6 +85,17 @@ def _bind_safely(path, mode, kind):
         raise SidelbError(error.strerror or str(error))
 
 
+def _bind_abstract(name):
+    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(socket_name(name))
+        listener.listen(BACKLOG)
+    except EnvironmentError as error:
+        listener.close()
+        raise SidelbError(error.strerror or str(error))
+    return listener
+
+
 def connect_when_there_is_room(sock, path, seconds, in_vain):
     """The errno of a connect to a socket whose queue was full (EAGAIN): nothing tells when there is room, so try again, and
     as long as `in_vain()` is not true. EAGAIN when it is."""
@@ -117,7 +132,7 @@ def connect_code(path):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(CONNECT_SECONDS)
-        return sock.connect_ex(path)
+        return sock.connect_ex(socket_name(path))
     finally:
         sock.close()
 

@@ -211,7 +211,7 @@ class Service(object):
     def _own_endpoint(self):
         """The bound address as an (ip, port), or (path, 0)."""
         address = self.server.address
-        return address[:2] if isinstance(address, tuple) else (address, 0)
+        return address[:2] if isinstance(address, tuple) else self.settings.listener
 
     def _make_policy(self, settings):
         return policy_of(settings, socket.gethostname(), self._chance, self._clock,

@@ -691,8 +691,16 @@ def test_a_path_is_a_listener_and_a_server():
     assert [str(backend) for backend in found.backends] == ['unix:/run/postgresql/.s.PGSQL.5432', '10.0.0.3:5432/weight=2']
 
 
+def test_a_name_without_a_file_is_a_listener_and_a_server():
+    found = parse('unix:@app unix:@db.1 unix:@%s' % ('x' * 106))
+    assert found.listener == ('@app', 0)
+    assert [str(backend) for backend in found.backends] == ['unix:@db.1', 'unix:@' + 'x' * 106]
+    assert found.backends[0].addresses[0] == ('@db.1', 0)
+
+
 @pytest.mark.parametrize('line, mistake', [
-    ('unix:run.sock 10.0.0.3:1', 'listener unix:run.sock: write the whole path, like unix:/run/app.sock'),
+    ('unix:run.sock 10.0.0.3:1', 'listener unix:run.sock: write the whole path, like unix:/run/app.sock, or '
+                                 'unix:@name for a socket without a file'),
     ('unix:/%s 10.0.0.3:1' % ('x' * 107), 'listener unix:/%s: the path of a socket has at most 107 bytes' % ('x' * 107)),
     ('unix:/run/a unix:/run/a', 'unix:/run/a is the listener unix:/run/a itself, a loop: name the address of the server'),
     ('unix:/run/a unix:/run/b unix:/run/./b', 'unix:/run/b is named twice in backends: leave one out'),
@@ -706,6 +714,14 @@ def test_a_path_is_a_listener_and_a_server():
     ('127.0.0.1:1 unix:/run/a check=http:8008/', 'check=http:8008/: the server unix:/run/a has no ports'),
     ('127.0.0.1:1 10.0.0.3:1 listener_mode=0660', 'listener_mode= is for a listener unix:/path'),
     ('unix:/run/a 10.0.0.3:1 listener_mode=rw', 'listener_mode=rw: write three octal digits, like 0660'),
+    ('unix:@app 10.0.0.3:1 listener_mode=0660',
+     'listener_mode= is the mode of a file, and the listener unix:@app has none'),
+    ('unix:@app 10.0.0.3:1 deny=10.0.0.0/8', 'deny= is about IP addresses, and clients of the listener unix:@app have none: '
+                                             'with unix:/path listener_mode= says who may connect'),
+    ('unix:@ 10.0.0.3:1', 'listener unix:@: write the whole path, like unix:/run/app.sock, or unix:@name for a socket '
+                          'without a file'),
+    ('unix:@app unix:@app', 'unix:@app is the listener unix:@app itself, a loop: name the address of the server'),
+    ('127.0.0.1:1 unix:@app/weight=2', 'server unix:@app/weight=2: a unix: server has no options'),
     ('127.0.0.1:1 10.0.0.3:1 http=unix:/run/a', 'http=unix:/run/a: HTTP is served at ip:port'),
 ])
 def test_a_path_that_does_not_go_with_the_rest_is_a_mistake(line, mistake):

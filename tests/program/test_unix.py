@@ -91,3 +91,16 @@ def test_status_and_metrics_show_a_server_on_a_unix_socket(tmpdir):
         assert status['members'][0]['addresses'][0]['last_error'] == 'No such file or directory'
         shown = run_sidelb('status', '--socket=' + sidelb.status_path)
         assert 'unix:%s' % never in shown.stdout and 'No such file' in shown.stdout
+
+
+def test_a_listener_without_a_file_is_told_moves_by_a_reload_and_is_free_at_the_end(write, server):      # noqa: F811
+    one, two = ['@sidelb-test-%d-%s' % (os.getpid(), name) for name in ('one', 'two')]
+    with serving(write(service('db', server, listener='unix:' + one)), started=LISTENING) as sidelb:
+        assert sidelb.status()['services']['db']['listener'] == 'unix:' + one
+        assert who('\0' + one[1:]) == 'A'
+        write(service('db', server, listener='unix:' + two))
+        reload(sidelb)
+        assert sidelb.status()['services']['db']['listener'] == 'unix:' + two
+        assert who('\0' + two[1:]) == 'A'
+        with pytest.raises(socket.error):
+            client_of('\0' + one[1:])

@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import errno
 import os
 import socket
 
@@ -218,3 +219,22 @@ def test_checks_reach_servers_on_unix_sockets(unix_echo, check, passes, tmpdir):
     with pytest.raises(ProbeFailed) as caught:
         probe(Address(str(tmpdir.join('never')), 0, 0.0), Deadline(1.0))
     assert str(caught.value) == 'No such file or directory'
+
+
+def test_a_name_without_a_file_serves_and_is_served(unix_echo, echo):
+    name = '@sidelb-test-%d' % os.getpid()
+    server = StreamServer(unix_socket.listen(name + '-db', 0o600), lambda sock, _: (sock.sendall(b'greeting'), sock.close()))
+    server.start()
+    one = Balancer(listener=unix_socket.listen(name, 0o600))
+    try:
+        one.use((name + '-db', 0))
+        with contextlib.closing(client_of('\0' + name[1:])) as client:
+            assert client.recv(100) == b'greeting'
+        assert [str(address) for address in one.pool.addresses()] == ['unix:%s-db' % name]
+        with pytest.raises(SidelbError) as caught:
+            unix_socket.listen(name, 0o600)
+        assert str(caught.value) == 'Address already in use'
+    finally:
+        one.close()
+        server.close()
+    assert unix_socket.connect_code(name) == errno.ECONNREFUSED
