@@ -52,6 +52,10 @@ def from_arguments(arguments, mistakes):
     bare = []
     for argument in arguments:
         key, equals, text = argument.partition('=')
+        head, _, tail = argument.partition(':')
+        if not equals and head in BY_KEY and re.match('[a-z]', tail):
+            mistakes.append('%s: a setting is written %s=%s' % (printable(argument), head, printable(tail)))
+            continue
         if '/' in key or ':' in key or not equals and argument not in BY_KEY:      # 10.0.0.1:5432/weight=3
             bare.append(argument)
         elif key == 'check_password':

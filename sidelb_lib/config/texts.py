@@ -17,6 +17,12 @@ _OTHER_WORDS = dict((word, key) for key, words in (
     ('status_socket', 'socket')) for word in words.split())
 _SEVERAL = {'timeout': ('connect_timeout', 'idle_timeout')}
 _SERVER_OPTIONS = {'weight': 3, 'tier': 2, 'max': 100}
+_HINTS = dict((word, hint) for words, hint in (
+    ('tls ssl cert key', 'TLS passes through unchanged; for one of its own see docs/tls.md'),
+    ('workers threads processes nproc', 'one process uses one core; with reuse_port=on several share the listener'),
+    ('sticky affinity persistence hash', 'with mode=source a client stays with its server'),
+    ('daemon background pidfile user group chroot', 'supervisord, systemd or docker see to that'),
+) for word in words.split())
 
 _PAGE_HEAD = """\
 # Settings
@@ -125,6 +131,8 @@ def did_you_mean(word, name):
     word = word.lower().replace('-', '_')
     if word in _SERVER_OPTIONS:
         return ': it is an option of a server, behind its port: 10.0.0.1:5432/%s=%s' % (word, _SERVER_OPTIONS[word])
+    if word in _HINTS:
+        return ': ' + _HINTS[word]
     if word in _SEVERAL:
         return ': did you mean %s?' % ' or '.join(name(BY_KEY[key]) for key in _SEVERAL[word])
     key = key_of(word) or nearest(word, list(BY_KEY))

@@ -92,7 +92,7 @@ class AddressBook(object):
         if not self._is_news('hosts_entry_decides', (name, port) + tuple(ips)):
             return
         fields = dict(name=name, addresses=', '.join(endpoint_text(ip, port) for ip in ips), path=self._hosts)
-        if any(is_loopback(ip) for ip in ips):
+        if name != 'localhost' and any(is_loopback(ip) for ip in ips):
             self._log.warning('hosts_entry_decides', '{path} says that {name} is {addresses}, on this host and not our '
                               'listener: DNS is not asked; listen there, or remove the entry', **fields)
         else:

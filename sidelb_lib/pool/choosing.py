@@ -106,7 +106,7 @@ class Choosing(object):
 
     def _tell_level(self, level):
         if level == LAST_RESORT:
-            self._log.warning('last_resort', 'no server is up: trying all {count} known ones',
+            self._log.warning('last_resort', 'no server is up: trying {count} server(s) all the same',
                               count=len(self._members[LAST_RESORT]))
         elif self.level == LAST_RESORT:
             up, known = self.counts()

@@ -216,6 +216,13 @@ def test_a_hosts_entry_that_leads_to_this_host_beside_our_listener_is_a_warning(
     assert 'DNS is not asked' in text and 'remove the entry' in text
 
 
+def test_localhost_is_this_host_without_a_warning(log, hosts):
+    hosts.write('127.0.0.1 localhost\n')
+    book = AddressBook(FakeResolver([]), log, str(hosts), [('127.0.0.1', 6432)])
+    assert dict(book.answers('localhost', 5432))['A'].values == ('127.0.0.1',)
+    assert [level for level, _, _, _ in log.lines] == ['info']
+
+
 def test_the_hosts_entry_that_the_guides_recommend_is_no_warning(log, hosts):
     hosts.write('127.0.0.1 db.example.com\n')
     book = AddressBook(FakeResolver(['10.9.0.9']), log, str(hosts), [LISTENER])

@@ -183,7 +183,7 @@ def test_with_nobody_up_everyone_is_tried_and_the_log_says_so_once(pool, log):
         pool.report_failure(address, 'refused')
     assert not pool.healthy
     assert sorted(taken(pool, 4)) == ['10.0.0.1:5432'] * 2 + ['10.0.0.2:5432'] * 2
-    assert log.events('last_resort') == ['no server is up: trying all 2 known ones']
+    assert log.events('last_resort') == ['no server is up: trying 2 servers all the same']
     pool.report_success(address_of(pool, endpoint(1)))
     pool.report_success(address_of(pool, endpoint(1)))
     assert log.events('last_resort_over') == ['1 of 2 servers up']
