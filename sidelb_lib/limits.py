@@ -25,18 +25,24 @@ def raise_descriptor_limit():
 class Budget(object):
     """How many descriptors go where, out of the `limit` of the process.
 
-    `pipes` is the number of pipes of each service; `connections` that of TCP and `sessions` that of UDP sessions of
-    a service that has all to itself. With `services`, the number of those that have all in common, each takes a `share`.
+    `connections` is the number of TCP, `sessions` that of UDP sessions of a service that has all to itself. With `services`,
+    the number of those that have all in common, each takes a `share`.
     """
 
     def __init__(self, limit, services=None):
         reserved = min(MAX_RESERVED, limit // 2)
         self.services = services
         self.total = limit - reserved
-        self.pipes = min(MAX_PIPES, reserved // 4) // (services or 1)
+        self._all_pipes = min(MAX_PIPES, reserved // 4)
         self.connections = self.total // TCP_DESCRIPTORS
         self.sessions = self.total // UDP_DESCRIPTORS
         self._shares = []
+
+    @property
+    def pipes(self):
+        """How many a service may have that is made now. With a reload there are more than `services`, which it changes when
+        all are bound."""
+        return self._all_pipes // max(self.services or 1, len(self._shares))
 
     def share(self, each):
         """The Share of another service, whose sessions have `each` descriptors; None where nobody shares."""

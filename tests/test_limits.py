@@ -62,6 +62,11 @@ def test_one_that_is_yet_to_come_has_its_floor_and_one_that_leaves_needs_none():
     assert one.left() == 400
 
 
+def test_services_that_a_reload_adds_share_the_pipes_with_those_before():
+    budget = Budget(1000, 1)
+    assert [budget.pipes for _ in range(4) if budget.share(TCP_DESCRIPTORS)] == [64, 32, 21, 16]
+
+
 @pytest.mark.parametrize('seed', range(20))
 def test_together_they_never_have_more_than_there_is_and_each_gets_its_floor(seed):
     chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The TCP listener: accepts clients, each of which becomes a Session; limits, drain."""
+"""The TCP server: each client becomes a Session; what sessions ask and tell, other settings, drain."""
 from __future__ import absolute_import, division, print_function
 
 import socket
@@ -7,16 +7,12 @@ from functools import partial
 import gevent
 from gevent import get_hub
 from gevent.event import Event
-from gevent.server import StreamServer
 
-from ..compat import SocketError, WOULD_BLOCK, accept
 from ..errors import DRAIN
 from ..hub import never_waits
-from ..net import reuse_port as sharing
-from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
-from ..net.blame import SHORTAGES
 from ..net.resets import abort
 from ..net.workers import Workers
+from .acceptor import Acceptor
 from .early_end import EarlyEnds
 from .ending import ENDS_OF_SERVERS, Deliveries, Sweeper
 from .fate import endings
@@ -25,111 +21,37 @@ from .relay import Relay
 from .session import Session
 from .tally import Tally, peer_text
 
-ACCEPTS = 100                     # clients accepted before others get their turn
 
-
-class TcpServer(PausesAccepting, StreamServer):
+class TcpServer(Acceptor):
     """Carries each connection that `listener` accepts to a member of `pool`.
 
     `listener` is a bound, listening gevent socket (see `net.listeners`); this object owns it from now on. `resources` is
-    the relays' RelayResources. `max_connections` sessions are served at once; further clients wait in the kernel's queue.
-    `access_log`, where that is wanted, is called with a line for each session that has ended. `share`, where services have
-    one count of descriptors, is a limits.Share.
+    the relays' RelayResources. For `max_connections` and `share` see `acceptor`. `access_log`, where that is wanted, is
+    called with a line for each session that has ended.
 
-    gevent's StreamServer is what listens. Of its hooks `_do_read` and `do_handle` are ours: sockets are bare, and a
-    greenlet belongs to a connection only while that has to wait (see `session`).
+    A greenlet belongs to a connection only while that has to wait (see `session`).
     """
 
     def __init__(self, listener, pool, resources, log, clock, settings, max_connections, access_log=None,
                  share=None):
-        StreamServer.__init__(self, listener, handle=self.do_handle)
-        self.pool = None                   # gevent's word for a pool of greenlets, which we do without
+        Acceptor.__init__(self, listener, log, clock, max_connections, share)
         self.members = pool
         self.take = pool.take              # or that of `early_ends`, while it has a server to try
         self.resources = resources
-        self.clock = clock
         self.settings = settings
-        self.sessions = set()
-        self.max_connections = max_connections
-        self._share = share
-        if share is not None:
-            share.sessions = self.sessions
-            self.full = self._full_in_its_share
         self.tally = Tally(log, clock)
         self.tally.change(settings, access_log)
         self.deliveries = Deliveries(clock, self)
         self.queue = Queue(pool, clock)
         self.early_ends = EarlyEnds(pool, clock, self)
-        self._log = log
         self._workers = Workers()
         self.own_ends = {}                 # local address of each of our sockets to servers -> where that goes
-        self._paused = False               # accepting has stopped, for want of descriptors or sessions
-        self._short_of_resources = False
-        self._queue_is_empty = False       # what the last accept that failed has found
-        self.queue_is_old = False         # clients have waited in the kernel's queue, and some may have left
-        self._draining = False
-        self._session_ended = Event()
         self._answers_came = Event()
         self._all_ended = Event()
         pool.observers.append(self._pool_changed)
         self._guard()
 
-    # --- accepting --------------------------------------------------------------------------------------------------
-
-    def full(self):
-        """Is there no room for another client? Then accepting goes on when there is."""
-        if len(self.sessions) < self.max_connections:
-            return False
-        self._paused = self.queue_is_old = True
-        return True
-
-    def _full_in_its_share(self):
-        """Stands for `full` where services share the descriptors: those of others may be what is lacking, whose ends nobody
-        tells us of."""
-        if TcpServer.full(self):
-            return True
-        if self._share.left():
-            return False
-        self._paused = self.queue_is_old = True
-        gevent.spawn_later(ACCEPT_PAUSE, self._accept_again)
-        return True
-
-    @property
-    def most(self):
-        """How many clients it can have now."""
-        if self._share is None:
-            return self.max_connections
-        return min(self.max_connections, len(self.sessions) + self._share.left())
-
-    @never_waits
-    def _do_read(self):
-        """gevent's hook, called by the hub: the listener is readable."""
-        for _ in range(ACCEPTS):
-            if self.full():
-                return self.stop_accepting()
-            accepted = self.do_read()
-            if accepted is None:
-                return None
-            self.do_handle(*accepted)
-
-    @never_waits
-    def do_read(self):
-        """Accept one client. Returns (bare socket, peer), or None when there is none to be had now."""
-        try:
-            accepted = accept(self.socket)
-        except SocketError as error:
-            # Anything else is the fault of a connection that is gone already: accept(2) says to treat it like
-            # EAGAIN.
-            self._queue_is_empty = error.errno in WOULD_BLOCK
-            self.queue_is_old = self.queue_is_old and not self._queue_is_empty
-            if error.errno in SHORTAGES:
-                self._pause_for(error)
-            return None
-        self.tally.accepted += 1
-        if self._short_of_resources:
-            self._short_of_resources = False
-            self._log.info('accepting_again', 'accepting connections again')
-        return accepted
+    # --- clients ----------------------------------------------------------------------------------------------------
 
     @never_waits
     def do_handle(self, client, peer):
@@ -170,20 +92,6 @@ class TcpServer(PausesAccepting, StreamServer):
         abort(client)
         client.close()
 
-    def _pause_for(self, error):
-        """Out of descriptors or memory."""
-        if not self._short_of_resources:
-            self._short_of_resources = True
-            self._log.warning('accept_paused', 'clients wait: {error}; raise the limit of open files or lower '
-                              'max_connections', error=error.strerror)
-        self.queue_is_old = True
-        self.pause_accepting()
-
-    def _accept_again(self):
-        self._paused = False
-        if self.started and not self._draining:
-            self.start_accepting()
-
     # --- what sessions ask, and tell ---------------------------------------------------------------------------------
 
     def wait_for_answers(self):
@@ -214,10 +122,7 @@ class TcpServer(PausesAccepting, StreamServer):
         self.make_room()
 
     def make_room(self):
-        """There is one session less."""
-        self._session_ended.set()
-        if self._paused:
-            self._accept_again()
+        Acceptor.make_room(self)
         if not self.sessions:
             self._all_ended.set()
 
@@ -259,59 +164,16 @@ class TcpServer(PausesAccepting, StreamServer):
         """Serve the clients that are already in the accept queue, close the listener, let sessions end for `seconds`, then
         cut the rest. Returns how many were cut."""
         deadline = self.clock() + seconds
-        shared = sharing.has_siblings(self.socket)
-        try:
-            if shared:
-                self._leave_to_others(min(seconds / 2, sharing.HANDSHAKE_SECONDS))
-            self._serve_the_queue(deadline)
-        finally:                               # also when a second signal ends this greenlet
-            if shared:
-                sharing.close_and_rebalance(self.socket)
-            self.close()
+        self.close_after_queue(deadline)
         if self.sessions:
             self._all_ended.clear()
             self._all_ended.wait(max(0, deadline - self.clock()))
         return self.cut_all(DRAIN)
 
-    def _serve_the_queue(self, deadline):
-        """Closing the listener would reset those who wait in its queue: take them first, `max_connections` at a time."""
-        self._draining = True
-        self.stop_accepting()
-        while self.clock() < deadline:
-            if self.full():
-                self._session_ended.clear()
-                self._session_ended.wait(deadline - self.clock())
-                continue
-            accepted = self.do_read()
-            if accepted is not None:
-                get_hub().loop.run_callback(self.do_handle, *accepted)
-                gevent.sleep(0)            # it begins, and counts
-            elif self._queue_is_empty:
-                return
-            else:
-                gevent.sleep(ACCEPT_PAUSE)
-
-    def _leave_to_others(self, seconds):
-        """Send new clients to the other instances that share our address, and serve for `seconds` those who come still."""
-        sharing.send_clients_to_others(self.socket)
-        gevent.sleep(seconds)
-        sharing.drop_new_handshakes(self.socket)
-
     def move(self, listener):
-        """Accept from another bound listener, which this object owns from now on. Sessions go on; clients that wait in the
-        old one's queue are served, as many as there is room for."""
-        self.stop_accepting()
-        while not self.full():
-            accepted = self.do_read()
-            if accepted is None:
-                break
-            get_hub().loop.run_callback(self.do_handle, *accepted)
-            gevent.sleep(0)                # it begins, and counts
-        self.stop_accepting()
-        self.socket.close()
-        self.set_listener(listener)
+        """Accept from another bound listener, which this object owns from now on. Sessions go on."""
+        self._move(listener)
         self._guard()
-        self.init_socket()                 # as `start` does
         self._accept_again()
 
     def change(self, settings, max_connections, access_log=None):

@@ -50,13 +50,13 @@ class Balancer(Balancing):
     """A TcpServer and its pool, with what tests ask of them."""
 
     def __init__(self, family=socket.AF_INET, listener=None, **options):
-        limit = options.pop('max_connections', 1000)
+        limit, share = options.pop('max_connections', 1000), options.pop('share', None)
         options.setdefault('connect_timeout', 2.0)
         settings = defaults(check='off', **options)
         Balancing.__init__(self, settings)
         host = '::1' if family == socket.AF_INET6 else '127.0.0.1'
         self.begin(TcpServer(listener or listen_tcp(host, 0), self.pool, RelayResources(find_splice()), self.log, monotonic,
-                             settings, limit))
+                             settings, limit, share=share))
 
     def connect(self):
         return socket.create_connection(self.server.address[:2], SECONDS)
