@@ -6,6 +6,8 @@ import io
 import os
 import re
 
+import pytest
+
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARY = os.path.join(PROJECT, 'sidelb_lib')
 
@@ -40,6 +42,7 @@ ROOMS = {
 GROUND = ('errors', 'compat', 'durations', 'hub', 'limits')
 
 
+@pytest.fixture(scope='module')
 def modules():
     """{module below sidelb_lib, with dots: [(imported module, is it imported at the head?)]}."""
     found = {}
@@ -78,12 +81,12 @@ def room_of(module):
     return module.split('.')[0]
 
 
-def test_every_room_is_in_the_table():
-    assert sorted(set(room_of(name) for name in modules()) - set(['__init__'])) == sorted(ROOMS)
+def test_every_room_is_in_the_table(modules):
+    assert sorted(set(room_of(name) for name in modules) - set(['__init__'])) == sorted(ROOMS)
 
 
-def test_imports_stay_in_their_room_or_go_down_the_floors():
-    for module, imported in sorted(modules().items()):
+def test_imports_stay_in_their_room_or_go_down_the_floors(modules):
+    for module, imported in sorted(modules.items()):
         room = room_of(module)
         if room == '__init__':
             continue
@@ -102,8 +105,8 @@ def test_no_two_rooms_import_each_other_however_indirectly():
         done.update(ready)
 
 
-def test_no_two_modules_import_each_other_at_their_heads():
-    graph = dict((module, set(name for name, at_head in imported if at_head)) for module, imported in modules().items())
+def test_no_two_modules_import_each_other_at_their_heads(modules):
+    graph = dict((module, set(name for name, at_head in imported if at_head)) for module, imported in modules.items())
     done = set()
     while len(done) < len(graph):
         ready = [module for module in graph if module not in done and graph[module] <= done]
@@ -111,10 +114,10 @@ def test_no_two_modules_import_each_other_at_their_heads():
         done.update(ready)
 
 
-def test_architecture_md_shows_every_file_of_the_library():
+def test_architecture_md_shows_every_file_of_the_library(modules):
     with io.open(os.path.join(PROJECT, 'ARCHITECTURE.md'), encoding='utf-8') as text:
         tree = text.read()
-    for module in modules():
+    for module in modules:
         name = module.split('.')[-1]
         if name != '__init__':
             assert re.search(r'\b%s(\.py)?\b' % re.escape(name), tree), '%s is not in ARCHITECTURE.md' % module
