@@ -242,9 +242,10 @@ class Process(object):
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _command(self, line, who):
+    def _command(self, line, who, has_left):
         """What a line on the status socket is answered, see `observe.commands`."""
-        return Commands(self.services, self.log, self._clock, self.reload, self._keep_admin_state).answer(line, who)
+        commands = Commands(self.services, self.log, self._clock, self.reload, self._keep_admin_state, has_left)
+        return commands.answer(line, who)
 
     def _restore(self):
         from .admin_state import AdminState

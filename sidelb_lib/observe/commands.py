@@ -21,14 +21,16 @@ MAX_WAIT_SECONDS = 24 * 3600.0
 
 class Commands(object):
     """Carries commands out on `services`, a dict name -> Service. `reload()` returns the mistakes that are in its way,
-    `keep()` keeps what was set for the next start."""
+    `keep()` keeps what was set for the next start. `has_left()`: has whoever asks gone away? Then nothing is waited for any
+    more, and what was to follow is not done."""
 
-    def __init__(self, services, log, clock, reload, keep):
+    def __init__(self, services, log, clock, reload, keep, has_left=lambda: False):
         self._services = services
         self._log = log
         self._clock = clock
         self._reload = reload
         self._keep = keep
+        self._has_left = has_left
 
     def answer(self, line, who):
         """The dict that answers a whole line, `name {options as JSON}`; None for what is no command. `who` is told in the
@@ -59,14 +61,17 @@ class Commands(object):
             self._act('drain', who, name, service, member, member.state)
             service.pool.drain(member)
         self._keep()
+        # Addresses and not members: DNS may regroup them meanwhile.
+        places = [(service, address) for _, service, member in found for address in member.addresses]
         if options.get('wait'):
-            self._wait(lambda: not any(member.active for _, _, member in found), seconds)
-        if options.get('close'):
-            for _, service, member in found:
-                for address in member.addresses:
-                    service.server.cut_sessions_of(address, ADMIN)
-            self._wait(lambda: not any(member.active for _, _, member in found), 1.0)
-        left = sum(member.active for _, _, member in found)
+            self._wait(lambda: not any(address.active and address.is_drained for _, address in places), seconds)
+        if not all(address.is_drained for _, address in places):
+            raise Refused('somebody has enabled %s meanwhile: its sessions go on' % found[0][2].name)
+        if options.get('close') and not self._has_left():
+            for service, address in places:
+                service.server.cut_sessions_of(address, ADMIN)
+            self._wait(lambda: not any(address.active for _, address in places), 1.0)
+        left = sum(address.active for _, address in places)
         if options.get('wait') and left:
             raise Refused('%s still has %s after %g s; it goes on draining' % (
                 found[0][2].name, counted(left, 'session'), seconds))
@@ -178,7 +183,7 @@ class Commands(object):
     def _wait(self, is_over, seconds):
         """Returns whether it is over in time."""
         deadline = self._clock() + seconds
-        while not is_over() and self._clock() < deadline:
+        while not is_over() and self._clock() < deadline and not self._has_left():
             gevent.sleep(LOOK_SECONDS)
         return is_over()
 

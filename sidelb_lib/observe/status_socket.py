@@ -51,7 +51,7 @@ class _QuietServer(Crowded, StreamServer):
 
 class StatusServer(object):
     """Answers on a Unix socket of mode 0600. `healthy()` and `snapshot()` are called for each request, and
-    `command(line, who)` for a line that is none of the status: it returns a dict, or None for what is no command.
+    `command(line, who, has_left)` for a line that is none of the status: it returns a dict, or None for what is no command.
     `gives_way()` says whether another instance may have the path.
     """
 
@@ -112,7 +112,7 @@ class StatusServer(object):
             return 'GIVEN\n', None
         line, end, _ = request.partition(b'\n')
         if end:                          # only a whole line is a command
-            answer = self._command(text_of(line), peer_text(client))
+            answer = self._command(text_of(line), peer_text(client), lambda: unix_socket.has_closed(client))
             if answer is not None:
                 events = answer.pop('events', None)
                 return json.dumps(answer, sort_keys=True) + '\n', events

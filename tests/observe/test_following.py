@@ -29,7 +29,7 @@ def log():
 def path(log, tmpdir):
     """The status socket of a process without any service."""
     commands = Commands({}, log, monotonic, None, None)
-    server = StatusServer(lambda: True, dict, commands.answer, COMMANDS, lambda: False)
+    server = StatusServer(lambda: True, dict, lambda line, who, _: commands.answer(line, who), COMMANDS, lambda: False)
     server.start(str(tmpdir.join('status.sock')))
     yield server.path
     server.stop()

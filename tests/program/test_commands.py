@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import time
 
 import pytest
 
@@ -295,3 +296,50 @@ def test_what_was_set_outlives_a_restart_where_a_file_keeps_it(tmpdir):
             hand(balancer, 'enable', first)
         with Sidelb(setting, *servers) as balancer:
             balancer.wait_until_up(*servers)
+
+
+def draining(balancer, server, *options):
+    """The command's process, which waits."""
+    return Process(COMMAND + ['drain', str(server), '--wait', '--socket=' + balancer.status_path] + list(options))
+
+
+def wait_for_state(balancer, server, state):
+    balancer.wait_for_status('%s is not %s' % (server, state), lambda status: [
+        member['state'] for member in status['members'] if member['name'] == str(server)] == [state])
+
+
+def test_whoever_waits_for_a_drain_is_told_that_somebody_has_enabled_the_server_and_nothing_is_cut(two):
+    balancer, (first, _) = two
+    clients = [balancer.connect() for _ in range(2)]
+    try:
+        assert sorted(read_line(client) for client in clients) == ['A', 'B']
+        with draining(balancer, first, '--close', '--timeout=1h') as waiting:
+            wait_for_state(balancer, first, 'draining')
+            hand(balancer, 'enable', str(first))
+            assert waiting.wait(10) == 1
+            assert waiting.stderr == 'sidelb: somebody has enabled %s meanwhile: its sessions go on\n' % first
+        for client in clients:
+            client.sendall(b'hello\n')
+            assert read_line(client) == 'hello'
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_who_gives_up_the_wait_for_a_drain_has_nothing_cut(two):
+    balancer, (first, _) = two
+    clients = [balancer.connect() for _ in range(2)]
+    try:
+        assert sorted(read_line(client) for client in clients) == ['A', 'B']
+        with draining(balancer, first, '--close', '--timeout=1s') as waiting:
+            wait_for_state(balancer, first, 'draining')
+            waiting.kill()
+            began = time.time()
+        wait_until('the second has passed', lambda: time.time() - began > 1.5)     # what is looked for must not come
+        for client in clients:
+            client.sendall(b'hello\n')
+            assert read_line(client) == 'hello'
+        assert balancer.members()[str(first)]['state'] == 'draining'
+    finally:
+        for client in clients:
+            client.close()
