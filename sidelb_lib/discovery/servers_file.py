@@ -107,7 +107,10 @@ class FileSource(LookedUp):
             return
         self._read = signature
         try:
-            backends = self._file.servers_in(read_small_file(self.name, _MAX_BYTES).decode('latin-1'))
+            data = read_small_file(self.name, _MAX_BYTES)
+            if len(data) > _MAX_BYTES:               # what was cut off may be the half of an address
+                raise ValueError('it has more than %d bytes' % _MAX_BYTES)
+            backends = self._file.servers_in(data.decode('latin-1'))
             self._refuse_loops(backends)
         except (EnvironmentError, ValueError) as error:
             return self._end('failing', getattr(error, 'strerror', None) or str(error))

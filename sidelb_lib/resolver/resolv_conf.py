@@ -124,8 +124,10 @@ class ResolvConf(object):
         if self._read is None or signature != self._signature:
             self._signature = signature
             try:
-                text = read_small_file(self._path, _MAX_BYTES).decode('latin-1')
-                self._read = parse_resolv_conf(text, self._port, self._environ)
+                data = read_small_file(self._path, _MAX_BYTES)
+                if len(data) > _MAX_BYTES:           # the last line may be half an address
+                    data = data[:data.rfind(b'\n') + 1]
+                self._read = parse_resolv_conf(data.decode('latin-1'), self._port, self._environ)
             except EnvironmentError as error:
                 # As libc does, see resolv.conf(5): without the file, ask the name server of this machine.
                 note = '%s: %s' % (self._path, error.strerror)

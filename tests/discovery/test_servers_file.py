@@ -72,6 +72,7 @@ def test_a_changed_file_is_taken_when_it_has_settled(setting):
     (['127.0.0.1:5432'], '127.0.0.1:5432 is our own listener'),
     (['10.9.0.2:5432/wieght=2'], 'line 1: /wieght: no such option: did you mean weight=?'),
     (['10.%d.%d.%d:1' % (n >> 16, n >> 8 & 255, n & 255) for n in range(4097)], 'line 4097: these are more than 4096'),
+    (['#' * ((1 << 20) - 13), '10.9.0.2:54321'], 'it has more than 1048576 bytes'),         # else 10.9.0.2:5432
 ])
 def test_a_file_with_a_mistake_changes_nothing(setting, lines, error):
     setting.replace('10.9.0.1:5432')

@@ -333,6 +333,11 @@ def test_a_directory_or_bytes_in_place_of_resolv_conf_are_survived(server, resol
     assert look_up(resolver)['A'].kind == FOUND
 
 
+def test_of_a_very_long_resolv_conf_no_half_of_a_line_is_used(resolv_conf):
+    resolv_conf.write('nameserver 10.0.0.1', '#' * (65536 - 39), 'nameserver 10.0.0.212')
+    assert resolv_conf.resolver(53).configuration().servers == [('10.0.0.1', 53)]
+
+
 def test_a_failing_candidate_that_was_right_before_does_not_lead_to_another(server, resolv_conf):
     """Else a moment of SERVFAIL would hand the connections to a wildcard further down the search list."""
     server.zone.set_addresses('db.other.example', ['10.9.66.6'])
