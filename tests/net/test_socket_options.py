@@ -18,7 +18,9 @@ def test_options_are_set():
         keep_alive(sock)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        idle, interval, count = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in (
+            socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+        assert idle == 60 and idle + interval * count == 120         # the two minutes that the guide tells
 
 
 @pytest.mark.parametrize('tune', [send_without_delay, keep_alive, bound_buffers, raise_receive_buffer])

@@ -73,6 +73,26 @@ def test_by_default_it_is_no_failure(balancer, hollow):
     assert address.up and address.failed == 0
 
 
+@pytest.mark.parametrize('mode, least, most', [('least-connections', 18, 20), ('round-robin', 10, 10)])
+def test_by_default_least_connections_sends_nearly_all_there_and_round_robin_its_share(
+        balancer, echo, hollow, mode, least, most):
+    one, dead = balancer(mode=mode), hollow('ends')
+    one.use(echo('A').endpoint, dead.endpoint)
+    held = []
+    for _ in range(20):
+        client = one.connect()
+        client.sendall(b'hello\n')
+        try:
+            if client.recv(100):
+                held.append(client)
+        except socket.error:
+            pass
+    wait_until('the ends were not noticed', lambda: len(one.server.sessions) == len(held))
+    assert least <= dead.accepted <= most
+    for client in held:
+        client.close()
+
+
 def test_what_a_client_has_sent_is_not_said_twice(balancer, echo, hollow):
     one = balancer(early_close='failure')
     dead = hollow('after a byte')

@@ -445,6 +445,22 @@ def test_a_session_leaves_a_silent_server_when_another_comes_up(balancer, echo):
         wait_until('it stays with the silent one', lambda: b'again' in client.recv(100))
 
 
+def test_least_connections_avoids_a_server_that_answers_nothing(balancer, echo):
+    one = balancer(mode='least-connections', responses=1)
+    silent, server = echo('S', delay=None), echo('A')
+    one.use(silent.endpoint, server.endpoint)
+    for _ in range(20):
+        with contextlib.closing(one.client()) as client:
+            client.settimeout(0.3)
+            client.send(b'hello')
+            try:
+                client.recv(100)
+            except socket.timeout:
+                pass
+            wait_until('the answered one did not end', lambda: len(one.server.sessions) == len(silent.received))
+    assert len(silent.received) == 1
+
+
 def test_a_session_leaves_a_departed_server_when_there_is_another_again(balancer, echo):
     one = balancer()
     first = echo('A')
