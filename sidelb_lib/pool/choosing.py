@@ -40,6 +40,7 @@ class Choosing(object):
         self._family = FAMILIES[prefer]
         self._members = dict((standing, set()) for standing in STANDINGS)
         self._told = set()           # the members that the policy has
+        self._is_last_resort = False     # what the log says
         self._capacity = set()       # those that count as capacity of their tier
         self._know = getattr(policy, 'know', None)
 
@@ -86,7 +87,6 @@ class Choosing(object):
         if level == self.level:
             changed = (member,)
         else:
-            self._tell_level(level)
             changed = sorted(self._members[level] | self._told)
             self.level = level
         wanted = self._members[level] if level else ()
@@ -104,11 +104,15 @@ class Choosing(object):
         up = len(self._members[TAKEN]) + len(self._members[SECOND])
         return up, sum(len(members) for members in self._members.values())
 
-    def _tell_level(self, level):
-        if level == LAST_RESORT:
+    def tell_level(self):
+        """Log that nobody is up, or somebody again, unless it has been told."""
+        if (self.level == LAST_RESORT) == self._is_last_resort:
+            return
+        self._is_last_resort = not self._is_last_resort
+        if self._is_last_resort:
             self._log.warning('last_resort', 'no server is up: trying {count} server(s) all the same',
                               count=len(self._members[LAST_RESORT]))
-        elif self.level == LAST_RESORT:
+        else:
             up, known = self.counts()
             self._log.info('last_resort_over', '{count} of {known} servers up', count=up, known=known)
 

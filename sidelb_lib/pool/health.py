@@ -146,7 +146,7 @@ class Health(Membership):
         address.since = self._clock()
         address.is_newcomer = False
         standing = address.member.standing
-        self._review(address.member)
+        self._review(address.member, tells=False)
         if was_healthy and address.member.standing > standing:
             self._notify('room', address.member)
         if address.up != was_up:
@@ -155,6 +155,8 @@ class Health(Membership):
             if self._slow_start and address.up and [one for one in address.member.addresses if one.up] == [address]:
                 self._slow_start.begin(address.member)
             self._log_turn(address, address.since - since)
+        self._choosing.tell_level()
+        if address.up != was_up:
             self._notify('up' if address.up else 'down', address)
         self._note_health(was_healthy)
         if address.state == STANDBY and former == UP:

@@ -116,11 +116,14 @@ class Pool(Health):
 
     # --- what changes of a member -----------------------------------------------------------------------------------
 
-    def _review(self, member):
-        """Draw the conclusions from what has changed of a member or its addresses."""
+    def _review(self, member, tells=True):
+        """Draw the conclusions from what has changed of a member or its addresses, and tell those for all of them: with
+        `tells` unset the caller does, when it has told what they follow from."""
         for address in member.addresses:
             address.state = self._state_of(address)
         self._choosing.review(member)
+        if tells:
+            self._choosing.tell_level()
 
     def _formed(self, member, formers):
         if self._slow_start:
@@ -135,6 +138,7 @@ class Pool(Health):
 
     def _dropped(self, member):
         self._choosing.drop(member)
+        self._choosing.tell_level()
 
     def _departed(self, address):
         if self._roles:

@@ -184,6 +184,8 @@ def test_with_nobody_up_everyone_is_tried_and_the_log_says_so_once(pool, log):
     assert not pool.healthy
     assert sorted(taken(pool, 4)) == ['10.0.0.1:5432'] * 2 + ['10.0.0.2:5432'] * 2
     assert log.events('last_resort') == ['no server is up: trying 2 servers all the same']
+    assert [event for _, event, _, _ in log.lines if event in ('member_down', 'last_resort')] == [
+        'member_down', 'member_down', 'last_resort']                  # what it follows from comes before it
     pool.report_success(address_of(pool, endpoint(1)))
     pool.report_success(address_of(pool, endpoint(1)))
     assert log.events('last_resort_over') == ['1 of 2 servers up']
