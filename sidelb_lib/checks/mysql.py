@@ -81,7 +81,8 @@ class Session(object):
                 plugin, _, nonce = packet[1:].partition(b'\0')
                 if plugin not in (NATIVE, CACHING_SHA2):
                     raise Misconfigured('the server wants a method of login that is not known: %s' % shown(plugin))
-                self._send(scramble(self._context.password(), nonce.rstrip(b'\0'), plugin))
+                answer = scramble(self._context.password(), nonce.rstrip(b'\0'), plugin)
+                self._send(answer or (b'\0' if plugin == CACHING_SHA2 else b''))       # no password, as mysql(1) says it
             elif packet[:2] == b'\x01\x04':
                 raise Misconfigured('caching_sha2_password wants TLS or a login before: give %s no password' %
                                     self._context.settings.check_user)

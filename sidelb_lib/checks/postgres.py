@@ -83,20 +83,25 @@ class Session(object):
         self._conversation.__exit__()
 
     def knock(self):
-        """Begin a session and leave at the question for a password."""
+        """Begin a session and leave at the question for a password; where none is asked, when it is ready: a server that is
+        full says so after that."""
         self._start()
+        goodbye = b''
         try:
             kind, body = self._read()
             while kind == b'v':            # NegotiateProtocolVersion: a newer server
                 kind, body = self._read()
+            if kind != b'R':
+                raise ProbeFailed('no PostgreSQL answer: %s' % shown(kind))
+            if body[:4] == b'\0\0\0\0':
+                self._authenticate()
+                goodbye = TERMINATE
         except Refusal as refusal:
             judge(refusal, self._is_secure)
             self._leave(b'')
             return noisy('logs each check (%s): create the role %s, or set check_user= and check_database=' % (
                 refusal, self._context.settings.check_user))
-        if kind != b'R':
-            raise ProbeFailed('no PostgreSQL answer: %s' % shown(kind))
-        return self._leave(TERMINATE if body[:4] == b'\0\0\0\0' else b'')
+        return self._leave(goodbye)
 
     def log_in(self, wanted):
         """Log in, and tell by the role whether the server is wanted."""

@@ -13,6 +13,7 @@ from sidelb_lib.config import settings
 from sidelb_lib.pool.members import Address
 
 from ..support.certificates import Authority
+from ..support.servers import Server
 
 
 class Http(object):
@@ -135,9 +136,53 @@ def test_over_tls(tmpdir):
             assert found.state == 'up' and 0 < found.facts['not_after'] - time.time() <= 2 * 86400
 
 
-def test_a_server_without_tls_fails_the_handshake():
-    with Http(b'HTTP/1.1 400 Bad Request\r\n\r\n') as server:
-        assert failure('tls', server, seconds=1.0).startswith(('TLS: ', 'no answer within'))
+@pytest.mark.parametrize('answer, says', [
+    (b'\x15\x03\x03\x00\x02\x02\x28', 'HANDSHAKE_FAILURE'), (b'\x15\x03\x03\x00\x02\x02\x50', 'INTERNAL_ERROR'),
+    (b'HTTP/1.1 400 Bad Request\r\n\r\n', ''), (b'', '')])
+@pytest.mark.parametrize('check', ['tls', 'https'])
+def test_a_handshake_that_is_refused_says_why(check, answer, says):
+    """RFC 8446, 6: alerts 40 and 80; and what is no TLS at all."""
+    def refuse(session):
+        session.sock.recv(4096)
+        session.sock.sendall(answer)
+    with Server('x', behaviour=refuse) as server:
+        given = settings.defaults(check=check)
+        address = Address(server.address[0], server.address[1], 0.0)
+        with pytest.raises(ProbeFailed) as raised:
+            registry.make(given.check, registry.Context(given, None))(address, Deadline(5.0))
+    assert str(raised.value).startswith('TLS: ') and says in str(raised.value).upper()
+
+
+# --- what products answer, as they say in their sources and documentation; none of them but Patroni is in Debian ---------
+
+PATRONI = b'Server: BaseHTTP/0.6 Python/3.11.2\r\nContent-Type: application/json\r\n\r\n{"state": "running"}'
+
+
+@pytest.mark.parametrize('check, answer, state', [
+    ('http:1/primary', b'HTTP/1.0 200 OK\r\n' + PATRONI, 'up'),
+    ('http:1/primary', b'HTTP/1.0 503 Service Unavailable\r\n' + PATRONI, 'standby'),
+    ('http:1/replica?lag=10MB', b'HTTP/1.0 503 Service Unavailable\r\n' + PATRONI, 'standby'),
+    # clustercheck of Galera
+    ('http:1/', b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 40\r\n\r\n'
+                b'Percona XtraDB Cluster Node is synced.\r\n', 'up'),
+    ('http:1/', b'HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 44'
+                b'\r\n\r\nPercona XtraDB Cluster Node is not synced.\r\n', 'HTTP 503 Service Unavailable'),
+    # CockroachDB, ready and draining
+    ('http:1/health?ready=1', b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{\n}', 'up'),
+    ('http:1/health?ready=1', b'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\r\n'
+                              b'{"error": "node is shutting down", "code": 14}', 'HTTP 503 Service Unavailable'),
+    # followers of Consul and YugabyteDB send to the leader; Elasticsearch that waits for a status in vain
+    ('http:1/v1/status/leader', b'HTTP/1.1 301 Moved Permanently\r\nLocation: http://a/\r\n\r\n',
+     'HTTP 301 Moved Permanently'),
+    ('http:1/_cluster/health?wait_for_status=yellow&timeout=1s', b'HTTP/1.1 408 Request Timeout\r\n\r\n{}',
+     'HTTP 408 Request Timeout')])
+def test_products(check, answer, state):
+    with Http(answer) as server:
+        check = check.replace('http:1', 'http:%d' % server.server.server_port)
+        if state.startswith('HTTP'):
+            assert failure(check, server) == state
+        else:
+            assert probe(check, server).state == state
 
 
 def test_certificates_are_verified_where_an_authority_is_named(tmpdir):

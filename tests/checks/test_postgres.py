@@ -3,12 +3,14 @@ from __future__ import absolute_import, division, print_function
 
 import binascii
 import os
+import socket
 import struct
 
 import pytest
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import Deadline, Misconfigured, ProbeFailed, ServesNobody
+from sidelb_lib.checks.postgres import SSL_REQUEST, Session
 from sidelb_lib.config import settings
 from sidelb_lib.config.values import Secret
 from sidelb_lib.pool.members import Address
@@ -67,7 +69,7 @@ def test_a_session_is_begun_as_the_protocol_has_it():
 
 
 @pytest.mark.parametrize('answer', [
-    AUTH_OK, error(b'28P01', b'password authentication failed'), error(b'28000', b'no pg_hba.conf entry for host'),
+    AUTH_OK + READY, error(b'28P01', b'password authentication failed'), error(b'28000', b'no pg_hba.conf entry for host'),
     error(b'3D000', b'database "postgres" does not exist'), error(b'08P01', b'no such user: sidelb'),
     message(b'v', struct.pack('!II', 0, 0)) + message(b'R', struct.pack('!I', 5) + b'salt')])
 def test_a_server_that_evaluates_logins_is_well(answer):
@@ -117,6 +119,55 @@ def test_the_role_decides(check, standby, state, role):
     (message(b'D', b'\0\1\0\0\0\x03abc') + READY, None)])
 def test_a_primary_tells_its_timeline_for_the_case_of_two(answer, facts):
     assert answered(parameters(b'off'), 'postgres/primary', timeline=answer)[0].facts == facts
+
+
+@pytest.mark.parametrize('answer, state', [
+    (message(b'D', b'\0\1\0\0\0\x03off') + READY, 'up'), (message(b'D', b'\0\1\0\0\0\x02on') + READY, 'standby')])
+def test_an_older_server_is_asked_for_its_role(answer, state):
+    """Before PostgreSQL 14, and YugabyteDB and CockroachDB: no in_hot_standby among the parameters."""
+    assert answered(AUTH_OK + READY, 'postgres/primary', timeline=answer)[0][:2] == (
+        state, 'primary' if state == 'up' else 'replica')
+
+
+def test_one_whose_sessions_are_read_only_by_default_is_no_primary():
+    answer = parameters(b'off').replace(READY, message(b'S', b'default_transaction_read_only\0on\0') + READY)
+    assert answered(answer, 'postgres/primary')[0].state == 'standby'
+
+
+def test_one_that_does_not_tell_its_role_is_never_taken_for_the_primary():
+    with pytest.raises(Misconfigured) as raised:
+        answered(AUTH_OK + READY, 'postgres/primary', timeline=READY)
+    assert str(raised.value) == 'this server does not tell its role'
+
+
+def test_a_password_is_sent_in_clear_to_loopback_alone_or_over_tls():
+    result, _ = answered(message(b'R', struct.pack('!I', 3)) + parameters(b'on'), 'postgres/replica',
+                         check_password=Secret('secret'))
+    assert result.state == 'up'
+    session = Session.__new__(Session)
+    session._address, session._is_secure = Address('10.0.0.1', 5432, 0.0), False
+    session._context = registry.Context(settings.defaults(check_password=Secret('secret')), None)
+    with pytest.raises(Misconfigured) as raised:
+        session._answer(3, b'', None)
+    assert str(raised.value) == 'the server wants the password in clear: over TLS or to loopback alone'
+
+
+@pytest.mark.parametrize('answer, says', [
+    (b'N', 'refuses TLS, and wants it'), (b'Sx', 'sends more than its answer before TLS begins')])
+def test_what_comes_before_tls_is_told(answer, says):
+    """The second is what CVE-2021-23222 is about."""
+    def serve(session):
+        if session.sock.recv(4096) == SSL_REQUEST:
+            session.sock.sendall(answer)
+        else:
+            session.sock.sendall(error(b'28000', b'no pg_hba.conf entry for host "a", no encryption'))
+        session.sock.recv(4096)
+    with Server('x', behaviour=serve) as server:
+        check, address = make('postgres'), Address(server.address[0], server.address[1], 0.0)
+        assert check(address, Deadline(5.0)).state == 'up'       # it evaluates logins, and is remembered for TLS
+        with pytest.raises(ProbeFailed) as raised:
+            check(address, Deadline(5.0))
+    assert str(raised.value) == says
 
 
 def test_a_wrong_password_is_no_failure_of_the_server():
@@ -190,3 +241,34 @@ def test_a_real_server_and_a_wrong_password(cluster, tmpdir):
     path = tmpdir.join('password')
     path.write('secret\n')
     assert probe('postgres/primary', server.address, check_password_file=str(path)).state == 'up'
+
+
+def test_a_real_server_that_is_full_says_so(cluster):
+    """After it has let the user in: of 60 places three are for superusers."""
+    rules(cluster, 'host all sidelb 127.0.0.0/8 trust')
+    server, = cluster.servers
+    held = []
+    try:
+        with pytest.raises(ProbeFailed) as raised:
+            for _ in range(60):
+                assert probe('postgres', server.address).state == 'up'
+                held.append(socket.create_connection(server.address))
+                held[-1].sendall(START)
+                assert held[-1].recv(1) == b'R'
+        assert 'remaining connection slots are reserved' in str(raised.value)
+    finally:
+        for each in held:
+            each.close()
+
+
+def test_a_real_server_without_tls_logs_no_failure_of_the_plain_check():
+    class Plain(PostgresCluster):
+        settings = dict(PostgresCluster.settings, ssl='off')
+        rules = ('host all all 127.0.0.0/8 scram-sha-256',)
+    with Plain(['127.0.0.2']) as cluster:
+        server, = cluster.servers
+        check, before = make('postgres'), server.log
+        for _ in range(20):
+            assert check(Address(server.address[0], server.address[1], 0.0), Deadline(5.0)).state == 'up'
+        new = server.log[len(before):]
+        assert 'FATAL' not in new and 'could not receive' not in new, new

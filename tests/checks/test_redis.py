@@ -4,7 +4,7 @@ from __future__ import absolute_import, division, print_function
 import pytest
 
 from sidelb_lib.checks import registry
-from sidelb_lib.checks.exchange import Deadline, Misconfigured, ProbeFailed
+from sidelb_lib.checks.exchange import PASSED, Deadline, Misconfigured, ProbeFailed
 from sidelb_lib.config import settings
 from sidelb_lib.config.values import Secret
 from sidelb_lib.pool.members import Address
@@ -65,12 +65,30 @@ def test_the_role_decides(check, role, state):
     assert answered(check, b'+PONG\r\n', role).state == state
 
 
-@pytest.mark.parametrize('state', [b'handshake', b'connecting'])
+@pytest.mark.parametrize('state', [b'handshake', b'connecting', b'connect', b'sync'])
 def test_a_replica_that_is_not_connected_is_no_replica(state):
     reply = REPLICA.replace(b'$9\r\n%s', b'$%d\r\n%s' % (len(state), state))
     with pytest.raises(ProbeFailed) as raised:
         answered('redis/replica', b'+PONG\r\n', reply)
     assert 'not connected to its primary (%s)' % state.decode('ascii') in str(raised.value)
+
+
+@pytest.mark.parametrize('reply, text', [
+    (b'*2\r\n$8\r\nsentinel\r\n*1\r\n$4\r\nmain\r\n', 'this is a Sentinel'),
+    (b'+OK\r\n', 'ROLE is answered by another thing'), (b'*0\r\n', 'ROLE is answered by another thing')])
+def test_what_has_no_role_fails(reply, text):
+    with pytest.raises(ProbeFailed) as raised:
+        answered('redis/primary', b'+PONG\r\n', reply)
+    assert str(raised.value) == text
+
+
+@pytest.mark.parametrize('reply', [
+    b"-NOPERM this user has no permissions to run the 'role' command\r\n", b'-ERR unknown command `ROLE`\r\n',
+    b'-NOAUTH Authentication required.\r\n'])
+def test_a_role_that_may_not_be_asked_for_is_no_failure_of_the_server(reply):
+    with pytest.raises(Misconfigured) as raised:
+        answered('redis/primary', b'+PONG\r\n', reply)
+    assert str(raised.value) == reply[1:-2].decode('ascii')
 
 
 def test_loading_comes_before_the_role():
@@ -102,3 +120,20 @@ def test_a_real_server_with_a_password():
         assert probe('redis/primary', server.address, check_password=Secret('secret')).state == 'up'
         with pytest.raises(Misconfigured):
             probe('redis/primary', server.address, check_password=Secret('wrong'))
+
+
+def test_a_real_server_with_a_user_of_its_own_for_checks():
+    """As the guide has it: ACL, Redis 6 and newer; and without the right to ask for the role it is told so."""
+    with redis_servers(['127.0.0.2']) as (server,):
+        assert redis(server.address, 'acl', 'setuser', 'sidelb', 'on', '>secret', '+ping', '+role', '+quit') == 'OK'
+        login = dict(check_user='sidelb', check_password=Secret('secret'))
+        assert probe('redis/primary', server.address, **login).state == 'up'
+        assert probe('redis', server.address, **login) == PASSED
+        errors = server.statistic('total_error_replies')
+        for _ in range(20):
+            probe('redis/primary', server.address, **login)
+        assert server.statistic('total_error_replies') == errors
+        assert redis(server.address, 'acl', 'setuser', 'sidelb', '-role') == 'OK'
+        with pytest.raises(Misconfigured) as raised:
+            probe('redis/primary', server.address, **login)
+        assert str(raised.value).startswith('NOPERM ')

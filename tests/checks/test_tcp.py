@@ -16,7 +16,7 @@ from sidelb_lib.pool.members import Address
 
 from ..support.clients import connect, read_line
 from ..support.mariadb import MariaServer
-from ..support.netns import NetworkNamespace, entered
+from ..support.netns import NetworkNamespace, entered, in_namespace
 from ..support.postgres import PostgresCluster
 from ..support.processes import run
 from ..support.requirements import need_namespaces, need_program
@@ -109,16 +109,6 @@ def test_mariadb_holds_nothing_against_a_host_that_probes_it(monkeypatch):
                 tcp_probe(server.address[1], '10.9.0.1')
             assert (server.status('Aborted_connects'), server.connect_errors()) == (0, 0)
             assert 'Aborted' not in server.log
-
-
-def in_namespace(namespace):
-    """A `new_socket` whose sockets belong to `namespace`."""
-    from sidelb_lib.compat import new_socket
-
-    def new_socket_there(family, kind):
-        with entered(namespace):
-            return new_socket(family, kind)
-    return new_socket_there
 
 
 def test_a_server_whose_family_this_host_does_not_have_is_down_and_the_probe_no_fault_of_the_host():

@@ -98,6 +98,16 @@ def _set_namespace(path):
         os.close(descriptor)
 
 
+def in_namespace(namespace):
+    """A `new_socket` whose sockets belong to `namespace`."""
+    from sidelb_lib.compat import new_socket
+
+    def new_socket_there(family, kind):
+        with entered(namespace):
+            return new_socket(family, kind)
+    return new_socket_there
+
+
 def remove_leftovers():
     """Remove the namespaces of test runs that were killed."""
     for name in os.listdir('/run/netns') if os.path.isdir('/run/netns') else []:
