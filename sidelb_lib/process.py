@@ -205,8 +205,7 @@ class Process(object):
             self._watchdog.kill(block=False)
         if self._http_server:
             self._http_server.close()
-        for service in self.services.values():
-            service.stop()
+        gevent.joinall([gevent.spawn(service.stop) for service in self.services.values()])
 
     # --- reload ---------------------------------------------------------------------------------------------------
 

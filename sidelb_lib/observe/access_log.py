@@ -54,7 +54,7 @@ class AccessFile(AccessLog):
             self._writer(line)
 
     def reopen(self):
-        """In the hub: lines that still wait for a sleeping reader of a FIFO are lost."""
+        """Also in the hub: lines that still wait for a sleeping reader of a FIFO are lost."""
         self.close(0)
         try:
             self._open()
@@ -73,11 +73,13 @@ class AccessFile(AccessLog):
                           count=count, path=self._path)
 
     def close(self, seconds=1.0):
-        """Idempotent. Lines that still wait get so many seconds."""
-        if self._writer is not None:
-            self._writer.close(seconds)
-            close_descriptor(self._descriptor)
-            self._writer = self._descriptor = None
+        """Idempotent. Lines that still wait for the reader of a FIFO get so many seconds, while others go on."""
+        writer, descriptor = self._writer, self._descriptor
+        self._writer = self._descriptor = None
+        if writer is not None:
+            writer.wait(seconds)
+            writer.close(0)
+            close_descriptor(descriptor)
 
 
 def opened(where, log):

@@ -242,8 +242,15 @@ class LineWriter(object):
                 count, self._dropped = self._dropped, 0
                 self.on_loss(count)
 
+    def wait(self, seconds):
+        """Until no line waits, so many seconds at most; others go on meanwhile."""
+        deadline = monotonic() + seconds
+        while self._waiting and not self.broken and monotonic() < deadline:
+            gevent.sleep(0.01)
+
     def close(self, seconds=1.0):
-        """Give waiting lines a last chance. The descriptor may be another's afterwards: it is watched no more."""
+        """Give waiting lines a last chance, while nothing else goes on. The descriptor may be another's afterwards: it is
+        watched no more."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher = None

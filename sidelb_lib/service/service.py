@@ -178,7 +178,8 @@ class Service(object):
             self.server.move(listener)
             first_words.tell_listening(self)
         if 'access_log' in keys:
-            self._close_access_log()
+            if self._access_log is not None:
+                gevent.spawn(self._access_log.close)       # it may wait for the reader of a FIFO
             self._access_log = access_log.opened_again(self.settings, self.log)
         self.server.change(self.settings, self._session_limit(), self._access_log)
         wants_policy = CHOOSING.intersection(keys) or has_options(former) or has_options(settings)

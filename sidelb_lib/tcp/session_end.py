@@ -9,7 +9,7 @@ MAX_TRIED = 10                   # addresses that are named in one line
 
 def line_of(session, reason, now):
     """(template, fields), see `observe.logs`. `session` has ended for `reason`, a word."""
-    fields = {'client': peer_text(session.peer), 'reason': reason, 'duration': now - session.opened}
+    fields = {'client': peer_text(session.peer), 'reason': reason, 'duration': round(now - session.opened, 6)}
     template = '{client}'
     via = getattr(session, 'via', None)            # of a ProxiedSession
     if via:
@@ -28,7 +28,7 @@ def line_of(session, reason, now):
             fields[name] = round(1000 * seconds, 3)
             template += ', %s {%s:g} ms' % (text, name)
     if tried:
-        template += '; tried before: ' + ', '.join(fields['tries'])
+        template += '; tried before: ' + ', '.join('{tries[%d]}' % position for position in range(len(tried)))
     return template, fields
 
 
@@ -39,6 +39,19 @@ def times_of(session):
     return [('wait_ms', 'waited', began - session.opened),
             ('connect_ms', 'connected in', None if relay.began is None else relay.began - began),
             ('first_byte_ms', 'first byte after', relay.first_byte)]
+
+
+class Lines(object):
+    """Tells `access_log`, which is called with a template and fields."""
+
+    def __init__(self, access_log, clock):
+        self._access_log = access_log
+        self._clock = clock
+
+    def add(self, session, reason):
+        """It has ended."""
+        template, fields = line_of(session, reason, self._clock())
+        self._access_log(template, **fields)
 
 
 class Times(object):

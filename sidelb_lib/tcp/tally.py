@@ -25,14 +25,15 @@ class Tally(object):
         self.times_sessions = False
         self._times = None                    # a session_end.Times, where somebody may ask for metrics
         self._logs_probes = False
-        self._access_log = None               # called with a template and fields
         self._tells = ()                      # what is called with each session that has ended, and the reason
 
     def change(self, settings, access_log=None):
         """Log as these settings say, from now on; sessions by `access_log`, if that is given."""
         self._logs_probes = settings.log_level == 'debug'
-        self._access_log = access_log or (self._log_session if self._logs_probes else None)
-        self._tells = (self._tell_end,) if self._access_log else ()
+        access_log, self._tells = access_log or (self._log_session if self._logs_probes else None), ()
+        if access_log:
+            from .session_end import Lines
+            self._tells += (Lines(access_log, self._clock).add,)
         if settings.http:
             from .session_end import Times
             self._times = self._times or Times(self._clock)
@@ -67,11 +68,6 @@ class Tally(object):
         """A session met an exception that nobody expected."""
         self._log.error('session_failed', 'unexpected error in the session of {client}, which ends: {trace}',
                         client=peer_text(session.peer), trace=trace)
-
-    def _tell_end(self, session, reason):
-        from .session_end import line_of
-        template, fields = line_of(session, reason, self._clock())
-        self._access_log(template, **fields)
 
     def _log_session(self, template, **fields):
         self._log.debug('session', template, **fields)

@@ -1,8 +1,10 @@
 """The file of an access log: what is written where, and what becomes of it when somebody moves it."""
 from __future__ import absolute_import, division, print_function
 
+import errno
 import os
 
+import gevent
 import pytest
 
 from sidelb_lib.compat import close_descriptor, monotonic
@@ -103,5 +105,27 @@ def test_a_fifo_whose_reader_sleeps_is_opened_again_at_once(access_file, path):
         began = monotonic()
         assert one.reopen()
         assert monotonic() - began < 0.5
+    finally:
+        close_descriptor(reader)
+
+
+def test_whoever_closes_it_waits_for_such_a_reader_alone_and_gets_the_rest_to_it(access_file, path):
+    os.mkfifo(str(path))
+    reader, received = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK), []
+    try:
+        one = access_file(RecordingLog(), str(path))
+        for number in range(40):
+            one('%4096d' % number)
+        closing = gevent.spawn(one.close, 15)
+        gevent.sleep(0)
+        assert not closing.ready()               # and this goes on
+        while not closing.ready():
+            try:
+                received.append(os.read(reader, 4096))
+            except OSError as error:
+                assert error.errno == errno.EAGAIN
+            gevent.sleep(0.001)
+        received.append(os.read(reader, 1 << 20))
+        assert [int(number) for number in b''.join(received).split()] == list(range(40))
     finally:
         close_descriptor(reader)

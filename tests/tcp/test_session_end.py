@@ -19,8 +19,8 @@ def told(balancer):
     def make(**options):
         one = balancer(**options)
         one.lines = []
-        one.server.change(one.server.settings, 1000, lambda template, **fields: one.lines.append(
-            dict(fields, text=template.format(**fields))))
+        one.tell = lambda template, **fields: one.lines.append(dict(fields, text=template.format(**fields)))
+        one.server.change(one.server.settings, 1000, one.tell)
         return one
     return make
 
@@ -99,6 +99,15 @@ def test_servers_that_failed_before_are_named(told, echo):
     assert line['text'].endswith('; tried before: ' + line['tries'][0])
 
 
+def test_a_server_that_failed_may_be_a_file_with_braces_in_its_name(told, echo, tmpdir):
+    one = told()
+    one.use(('%s/{0}{x}' % tmpdir, 0), echo('B').endpoint)
+    assert [one.ask() for _ in range(2)] == ['B', 'B']
+    wait_until('it was not told', lambda: len(one.lines) == 2)
+    line = [line for line in one.lines if 'tries' in line][0]
+    assert line['tries'] == ['unix:%s/{0}{x}' % tmpdir] and line['text'].endswith('; tried before: ' + line['tries'][0])
+
+
 def test_a_client_that_gets_no_server_has_a_line_too(told, echo):
     dead, one = echo('A'), told()
     dead.stop()
@@ -126,11 +135,10 @@ def test_without_it_nothing_is_timed_or_told(told, echo):
 def test_a_session_that_began_before_it_was_wanted_is_told_with_what_is_known(told, echo):
     one = told()
     one.use(echo('A').endpoint)
-    tell = one.server.tally._access_log
     one.server.change(one.server.settings, 1000)
     with contextlib.closing(one.connect()) as client:
         exchange(client)
-        one.server.change(one.server.settings, 1000, tell)
+        one.server.change(one.server.settings, 1000, one.tell)
     line = only_line(one)
     assert line['bytes_in'] == 8 and 'connect_ms' not in line and 'first_byte_ms' not in line
     assert line['text'].endswith(', waited %g ms' % line['wait_ms'])
