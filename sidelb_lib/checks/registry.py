@@ -113,7 +113,8 @@ class Choice(object):
 
 #: Programs that somebody may name -> the check that speaks with them.
 _OTHER_NAMES = {'pg': 'postgres', 'pg_isready': 'postgres', 'pgsql': 'postgres', 'mariadb': 'mysql', 'galera': 'mysql',
-                'valkey': 'redis', 'sentinel': 'redis', 'patroni': 'http', 'connect': 'tcp', 'port': 'tcp', 'ping': 'tcp'}
+                'valkey': 'redis', 'sentinel': 'redis', 'patroni': 'http', 'connect': 'tcp', 'port': 'tcp', 'ping': 'tcp',
+                'script': 'want', 'smtp': 'want', 'imap': 'want', 'ftp': 'want', 'memcached': 'want'}
 
 
 def parse(text, proto=None):
@@ -124,7 +125,7 @@ def parse(text, proto=None):
     check = _check(name)
     if re.match('https?://', text):
         raise ValueError('that is a URL, but each server is asked itself: write %s/PATH, like %s/health' % (name, name))
-    if not check:
+    if not check or name == 'script' and what is not text:
         raise ValueError(_no_such_check(name, proto))
     try:
         options, port = _module(name).parse(what), _port(check, port)
@@ -245,7 +246,9 @@ def _port(check, text):
     if 'PORT' not in check.arguments:
         raise ValueError('%s has no port of its own' % check.name)
     if not re.match(r'[0-9]{1,5}\Z', text) or not 1 <= int(text) <= 65535:
-        raise ValueError('the port is a number of 1 to 65535')
+        means = '/' in check.arguments and re.match(r'[A-Za-z][\w.-]*\Z', text)
+        raise ValueError('the port is a number of 1 to 65535%s' % (
+            ' (did you mean %s/%s?)' % (check.name, text) if means else ''))
     return int(text)
 
 

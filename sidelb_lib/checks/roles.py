@@ -23,7 +23,7 @@ def parse(arguments):
     word = arguments.lower()
     near = difflib.get_close_matches(word, [PRIMARY, REPLICA, PREFER_REPLICA] + sorted(_MEANT), 1)
     meant = near and _MEANT.get(near[0], near[0])
-    raise ValueError('the role is primary, replica or prefer-replica' + (', did you mean %s?' % meant if meant else ''))
+    raise ValueError('the role is primary, replica or prefer-replica' + (' (did you mean %s?)' % meant if meant else ''))
 
 
 def result(role, wanted):

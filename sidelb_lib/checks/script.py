@@ -32,7 +32,7 @@ def parse(arguments):
     while position < len(arguments) or not steps:
         step = _STEP.match(arguments, position)
         if not step:
-            raise ValueError('step %d is none' % (len(steps) + 1))
+            raise ValueError(_no_such_step(len(steps) + 1, arguments[position:]))
         steps.append(_step(step.group(1).lower(), step.group(2)))
         position = step.end()
     if arguments.endswith(',') and not arguments.endswith('\\,'):
@@ -49,6 +49,13 @@ def make(options, context):
     if context.settings.proto == 'udp':
         return lambda address, deadline: _by_datagram(options.steps, address, deadline)
     return lambda address, deadline: _by_connection(options.steps, address, deadline)
+
+
+def _no_such_step(number, text):
+    import difflib
+    word = text.partition(',')[0].partition(':')[0]
+    near = difflib.get_close_matches(word.lower(), ('want', 'ask', 'send', 'expect'), 1)
+    return 'step %d is none%s' % (number, ' (did you mean %s:?)' % near[0] if near else '')
 
 
 def _step(word, text):

@@ -5,6 +5,7 @@ waits without holding up others although `ssl` is not patched.
 """
 from __future__ import absolute_import, division, print_function
 
+import re
 import socket
 
 from gevent import ssl
@@ -18,6 +19,8 @@ from .exchange import PASSED, Conversation, ProbeFailed
 
 
 def parse(arguments):
+    if arguments is not None and not re.match(r'[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?\Z', arguments):
+        raise ValueError('the name is that of a host, like db.example.com')
     return arguments
 
 

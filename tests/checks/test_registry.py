@@ -64,8 +64,19 @@ def test_an_unknown_one_names_all():
     ('tcp:', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
     ('tcp:65536', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
     ('tcp:http', 'the port is a number of 1 to 65535: write tcp[:PORT]'),
-    ('postgres/primay', 'the role is primary, replica or prefer-replica, did you mean primary?: write '
+    ('postgres/primay', 'the role is primary, replica or prefer-replica (did you mean primary?): write '
                         'postgres[:PORT][/primary|replica|prefer-replica]'),
+    ('mysql/slave', 'the role is primary, replica or prefer-replica (did you mean replica?): write '
+                    'mysql[:PORT][/primary|replica|prefer-replica]'),
+    ('redis:primary', 'the port is a number of 1 to 65535 (did you mean redis/primary?): write '
+                      'redis[:PORT][/primary|replica|prefer-replica]'),
+    ('http:80a', 'the port is a number of 1 to 65535: write http[:PORT][/PATH]'),
+    ('tls/a/b', 'the name is that of a host, like db.example.com: write tls[:PORT][/NAME]'),
+    ('tls/', 'the name is that of a host, like db.example.com: write tls[:PORT][/NAME]'),
+    ('want:220,aks:QUIT', 'step 2 is none (did you mean ask:?): write want:TEXT,ask:TEXT,...'),
+    ('script', 'did you mean want? Write want:TEXT,ask:TEXT,...'),
+    ('script:80/want:a', 'did you mean want? Write want:TEXT,ask:TEXT,...'),
+    ('smtp:25', 'did you mean want? Write want:TEXT,ask:TEXT,...'),
     ('dns:53', 'dns has no port of its own: write dns[/NAME]')])
 def test_a_wrong_one_is_told_with_its_grammar_or_the_near_miss(text, says):
     assert mistake(text) == says
@@ -106,3 +117,20 @@ def test_what_clients_found_dead_does_not_come_back_by_another_port_alone():
         server.listen()
         wait_until('it is down', lambda: address.up)
         running.kill()
+
+
+# --- every kind, written wrongly by a random hand: one line with the way out, never an unexpected error ------------------
+
+WRONG_BITS = ['', ':', '/', ',', ':80', ':x', ':99999', '/primary', '/x y', '/a/b', ':/', '::', '//', u'\xe4', '\0', '%',
+              'want:']
+
+
+@pytest.mark.parametrize('check', registry.CHECKS, ids=lambda check: check.name)
+def test_whatever_stands_behind_a_kind_is_taken_or_told_with_its_grammar(check):
+    chance = random.Random(1)
+    for _ in range(500):
+        text = check.name + ''.join(chance.choice(WRONG_BITS) for _ in range(chance.randrange(4)))
+        try:
+            registry.parse(text)
+        except ValueError as error:
+            assert 'rite ' in str(error) or 'choose ' in str(error), (text, error)
