@@ -335,6 +335,14 @@ def test_an_outage_of_a_tier_and_each_reason_are_rows_and_those_who_serve_are_ne
     assert names(view)[:2] == ['cache-000', 'cache-001']     # in another order each has its place
 
 
+def test_a_weight_of_nothing_is_one_of_0(browser, served):
+    rested = [dict(one, state='draining', weight=0) for one in many(10)]
+    served.snapshot = snapshot(default=service(rested + many(1, prefix='other-')))
+    view = opened(browser, served, width=1600)
+    assert names(view) == ['10 servers: cache-000, cache-001, cache-002 and 7 more', 'other-000']
+    assert [row(view, number)[4] for number in (1, 2)] == ['0', '1']
+
+
 # --- what it withstands -------------------------------------------------------------------------------------
 
 def test_every_text_of_somebody_else_stays_a_text(browser, served):
