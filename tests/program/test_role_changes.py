@@ -55,7 +55,7 @@ def test_read_only_that_is_switched_on_and_off_moves_the_writes(tmpdir):
         with Sidelb('check=mysql/primary', 'check_interval=500ms', one, other) as balancer:
             wait_for_states(balancer, 'up', 'standby')
             command = '%s --no-defaults -h %s -P %d -u app -e \"insert into app.numbers values ($number)\"' % (
-                need_program('mariadb', 'mariadb-client'), balancer.address[0], balancer.address[1])
+                need_program('mariadb', 'mariadb-server'), balancer.address[0], balancer.address[1])
             unnoticed = []                             # (from, to) between a switch and the check that has seen it
             with Writer(command, None, str(tmpdir)) as writer:
                 for former, next_one in ((one, other), (other, one)):
