@@ -15,9 +15,11 @@ import gevent
 from gevent.event import Event
 from gevent.server import StreamServer
 
+from ..compat import monotonic
 from ..config import settings
 from ..errors import SidelbError
 from ..limits import Budget, raise_descriptor_limit
+from ..observe.commands import Commands
 from ..observe.logs import EventLog
 from ..service.service import Service
 from .zone import NameServer, Zone
@@ -43,8 +45,10 @@ SCRIPT = [
     (4.0, 'db2 is stopped. Its clients go to the others, without an error.', 'stop_db2'),
     (8.0, 'db2 is back. It gets its share as soon as its probes succeed.', 'start_db2'),
     (11.5, 'db3 is taken out of DNS. It gets nobody new once the answer is refreshed.', 'remove_db3'),
+    (15.0, 'Somebody gives the command sidelb drain db2: nobody new is sent there.', 'drain_db2'),
+    (18.5, 'A reload: the configuration names db3, which is back. db2 goes on draining.', 'reload_with_db3'),
 ]
-END = 15.0
+END = 22.0
 
 
 def run(keep, stdout):
@@ -136,11 +140,12 @@ class Demo(object):
         self._set_ring(SERVERS)
         self._name_server = NameServer(self._zone)
         self._name_server.start()
-        arguments = ['127.0.0.1:0', 'ring_domain=%s:%d' % (RING, port),
-                     'resolver=127.0.0.1:%d' % self._name_server.address[1], 'check_interval=1s', 'refresh=1s',
-                     'status_socket=off', 'drain_timeout=1s']
-        self.service = Service(settings.parse(arguments, {}), EventLog(self._forget_line), Budget(descriptor_limit),
-                               hosts=None)
+        self._port = port
+        self._arguments = ['127.0.0.1:0', 'ring_domain=%s:%d' % (RING, port),
+                           'resolver=127.0.0.1:%d' % self._name_server.address[1], 'check_interval=1s', 'refresh=1s',
+                           'status_socket=off', 'drain_timeout=1s']
+        self._log = EventLog(self._forget_line)
+        self.service = Service(settings.parse(self._arguments, {}), self._log, Budget(descriptor_limit), hosts=None)
 
     def start(self):
         self.service.bind()
@@ -164,6 +169,15 @@ class Demo(object):
 
     def remove_db3(self):
         self._set_ring(['db1.example.com', 'db2.example.com'])
+
+    def drain_db2(self):
+        commands = Commands({'default': self.service}, self._log, monotonic, reload=None, keep=lambda: None)
+        return commands.answer('drain {"server": "db2"}', 'you')
+
+    def reload_with_db3(self):
+        """What the process has each of its services do."""
+        named = 'backends=db3.example.com:%d' % self._port
+        self.service.change(settings.parse(self._arguments + [named], {}))
 
     def _set_ring(self, names):
         self._zone.set_addresses(RING, [host for name in names for host in SERVERS[name]])
@@ -257,12 +271,12 @@ class Screen(object):
     def _picture(self, demo, seconds):
         recent = demo.recent()
         most = max(list(recent.values()) + [1])
-        states = dict((member.name, 'up' if member.up else 'down') for member in demo.service.pool.members)
-        lines = ['%-16s %-8s %-*s %7s %8s' % (
+        states = dict((member.name, member.state) for member in demo.service.pool.members)
+        lines = ['%-16s %-9s %-*s %7s %8s' % (
             'server', 'state', BAR_WIDTH, 'connections in the last second', '', 'in all')]
         for name, hosts in SERVERS.items():
             bar = '#' * int(round(BAR_WIDTH * recent[name] / float(most)))
-            lines.append('%-16s %-8s %-*s %7d %8d' % (
+            lines.append('%-16s %-9s %-*s %7d %8d' % (
                 name, states.get(name, 'gone'), BAR_WIDTH, bar, recent[name], demo.totals[name]))
             lines.append('  ' + ', '.join(hosts))
         lines.append('%.1f s, %d requests, %d failed' % (seconds, sum(demo.totals.values()), demo.failures))

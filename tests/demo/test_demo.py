@@ -40,6 +40,10 @@ def test_servers_come_and_go_and_no_request_fails(demo):
     wait_for_replies_of(demo, A, B, C)
     demo.remove_db3()
     wait_for_replies_of(demo, A, B)
+    assert demo.drain_db2()['ok']
+    wait_for_replies_of(demo, A)
+    demo.reload_with_db3()
+    wait_for_replies_of(demo, A, C)
     assert demo.failures == 0, demo.last_failure
 
 
