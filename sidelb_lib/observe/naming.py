@@ -30,7 +30,8 @@ def servers_of(options, services, what='server', departing=False):
         names.update(one for member in known for one in names_of(member))
     if not found:
         near = near_names(wanted, sorted(names))
-        raise Refused('there is no %s %s%s' % (what, wanted, ': did you mean %s?' % ' or '.join(near) if near else ''))
+        hint = 'did you mean %s?' % ' or '.join(near) if near else 'sidelb status and sidelb sessions list them'
+        raise Refused('there is no %s %s: %s' % (what, wanted, hint))
     return found
 
 

@@ -48,6 +48,6 @@ def weight_of(wanted, written):
     if text.endswith('%'):
         weight = weight * written / 100.0
     if not 0 <= weight <= MAX_WEIGHT:
-        raise Refused('weight %s: write a number from 0 to %d, a part of the written weight (%g) like 50%%, or default' % (
+        raise Refused('weight %s: write a whole number from 0 to %d, part of the written one (%g) like 50%%, or default' % (
             text or shown(wanted), MAX_WEIGHT, written))
     return weight

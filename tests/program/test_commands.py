@@ -111,7 +111,7 @@ def test_the_last_server_is_not_drained_by_mistake(two):
 
 @pytest.mark.parametrize('arguments, text', [
     (('drain', '127.0.0.22'), r'there is no server 127\.0\.0\.22: did you mean 127\.0\.0\.'),
-    (('enable', 'nobody'), 'there is no server nobody$'),
+    (('enable', 'nobody'), 'there is no server nobody: sidelb status and sidelb sessions list them$'),
     (('drain', '127.0.0.2', '--service=db'), 'there is no service db: there is default'),
 ])
 def test_a_wrong_name_is_told_with_near_ones(untouched, arguments, text):
@@ -156,12 +156,12 @@ def test_a_weight_is_in_force_at_once_and_given_back(two):
 @pytest.mark.parametrize('weight', ['heavy', '257', '1.5', '%', '25700%', ''])
 def test_a_weight_that_is_none_is_told(untouched, weight):
     answer = command(untouched[0], 'weight', server=str(untouched[1][0]), weight=weight)
-    assert not answer['ok'] and 'write a number from 0 to 256' in answer['error']
+    assert not answer['ok'] and 'write a whole number from 0 to 256' in answer['error']
 
 
 def test_a_refusal_is_told_on_stderr(untouched):
     finished = hand(untouched[0], 'weight', str(untouched[1][0]), 'heavy')
-    assert finished.returncode == 1 and 'weight heavy: write a number from 0 to 256' in finished.stderr, finished
+    assert finished.returncode == 1 and 'weight heavy: write a whole number from 0 to 256' in finished.stderr, finished
 
 
 # --- sessions, close ----------------------------------------------------------------------------------------------
