@@ -106,7 +106,7 @@ TABLE = (
     tcp('sidelb_clients_waiting', GAUGE, 'Clients that wait for a server now.', 'connections/waiting'),
     tcp('sidelb_queue_duration_seconds', HISTOGRAM, 'How long clients waited for a server.', 'connections/queue_seconds'),
     tcp('sidelb_first_byte_seconds', HISTOGRAM,
-        'From the connection to a server to its first byte, where clients speak first with their part.',
+        'From connecting to a server until its first byte, including the time of clients that speak first.',
         'connections/first_byte_seconds'),
     tcp('sidelb_session_duration_seconds', HISTOGRAM, 'How long sessions that have ended lasted.',
         'connections/session_seconds'),
@@ -125,7 +125,7 @@ TABLE = (
 OF_PROCESS = (
     metric('sidelb_reloads_total', COUNTER, 'Reloads of the configuration, by how they ended.',
            'reloads/{result}', 'result'),
-    metric('sidelb_config_hash', GAUGE, 'A number of the configuration in force: equal where that is equal.', 'config_hash'),
+    metric('sidelb_config_hash', GAUGE, 'A hash of the configuration in force: the same for the same one.', 'config_hash'),
 )
 
 #: What a look-up ended with, of what `discovery` calls its state.
