@@ -319,6 +319,21 @@ def test_an_outage_of_fifty_servers_is_a_row_that_keyboard_and_mouse_open(browse
     assert len(names(view)) == 10                     # who looks for some wants to see them
 
 
+def test_a_screen_reader_hears_words_and_no_marks(browser, served):
+    served.snapshot = snapshot(default=service(many(50, lambda n: n < 48)))
+    view = opened(browser, served, width=1280, height=800)
+    view.call('Accessibility.enable')
+    heard = {}
+    for node in view.call('Accessibility.getFullAXTree')['nodes']:
+        if not node.get('ignored'):
+            heard.setdefault(node['role']['value'], []).append((node.get('name', {}).get('value'), dict(
+                (one['name'], one['value'].get('value')) for one in node.get('properties', []))))
+    told = '48 servers: cache-000, cache-001, cache-002 and 45 more'
+    assert [properties['expanded'] for name, properties in heard['button'] if name == told] == [False]
+    assert [name for name, _ in heard['cell'][:2]] == ['down', told]
+    assert ('Servers of default', 'State') == (heard['table'][0][0], heard['columnheader'][0][0])
+
+
 def test_an_outage_of_a_tier_and_each_reason_are_rows_and_those_who_serve_are_never_one(browser, served):
     everybody = many(60, lambda n: n % 2 == 0 or n < 30)
     for n, server in enumerate(everybody):
