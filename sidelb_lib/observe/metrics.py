@@ -10,6 +10,7 @@ counters never go back, as the sum of a member's would whenever one of its addre
 from __future__ import absolute_import, division, print_function
 
 import collections
+import operator
 
 from ..errors import DENIALS, REFUSALS
 
@@ -22,12 +23,13 @@ GAUGE, COUNTER, HISTOGRAM = 'gauge', 'counter', 'histogram'
 
 #: `path` leads from a service of the snapshot to the values, over lists (one sample an item) and dicts (`{label}`: one
 #: sample a key). `labels` are named in the order in which the path meets them, after `service`, which every family of this
-#: table has. `of` makes the value out of what is found, None for no sample. `proto` is that of the services that have it.
-Metric = collections.namedtuple('Metric', 'name kind meaning path labels of proto')
+#: table has. `of` makes the value out of what is found, None for no sample. `proto` is that of the services that have it. Of
+#: equal labels (a server that has left and is back has two members) numbers `add` up, or the largest is taken.
+Metric = collections.namedtuple('Metric', 'name kind meaning path labels of proto add')
 
 
-def metric(name, kind, meaning, path, labels='', of=None, proto=None):
-    return Metric(name, kind, meaning, path, tuple(labels.split()), of, proto)
+def metric(name, kind, meaning, path, labels='', of=None, proto=None, add=operator.add):
+    return Metric(name, kind, meaning, path, tuple(labels.split()), of, proto, add)
 
 
 def tcp(name, kind, meaning, path, labels=''):
@@ -58,23 +60,24 @@ def _addresses_of(ring):
 TABLE = (
     metric('sidelb_service_up', GAUGE, 'Whether a new client can be served: a server is up.', 'healthy', of=int),
     metric('sidelb_member_up', GAUGE, 'Whether the server may get new sessions: an address of it is up.',
-           'members', 'member', _is_up),
+           'members', 'member', _is_up, add=max),
     metric('sidelb_member_active_connections', GAUGE, 'Sessions of the server now.', 'members/active', 'member'),
-    metric('sidelb_member_address_up', GAUGE, 'Whether the address is up.', 'members/addresses', 'member address', _is_up),
+    metric('sidelb_member_address_up', GAUGE, 'Whether the address is up.', 'members/addresses', 'member address', _is_up,
+           add=max),
     metric('sidelb_member_state', GAUGE, 'Whether the address is in the state: 0 or 1.', 'members/addresses/states/{state}',
-           'member address state'),
+           'member address state', add=max),
     metric('sidelb_member_role', GAUGE, 'Always 1, where a check asks for a role: what the server says it is.',
-           'members/addresses/roles/{role}', 'member address role'),
+           'members/addresses/roles/{role}', 'member address role', add=max),
     metric('sidelb_member_weight', GAUGE, 'The weight in force, which rises from a tenth with slow_start.',
            'members', 'member', _weight),
     metric('sidelb_tier_active', GAUGE, 'Whether new sessions go to the tier first: 0 or 1.', 'tiers/{tier}', 'tier'),
     metric('sidelb_two_primaries_total', COUNTER, 'How often several servers began to say that they are the primary.',
            'two_primaries'),
     metric('sidelb_member_check_duration_seconds', GAUGE, 'How long the last successful health check took.',
-           'members/addresses/probe_seconds', 'member address'),
+           'members/addresses/probe_seconds', 'member address', add=max),
     metric('sidelb_member_certificate_not_after_seconds', GAUGE,
            'When the certificate of the address ends, in Unix time, where check=tls or https has seen it.',
-           'members/addresses/not_after', 'member address'),
+           'members/addresses/not_after', 'member address', add=max),
     metric('sidelb_member_connections_total', COUNTER, 'Sessions that were given to the address.',
            'members/addresses/total', 'member address'),
     metric('sidelb_member_connect_failures_total', COUNTER, "Failed attempts of clients' sessions on the address.",
@@ -220,15 +223,12 @@ class _Paced(list):
 # --- from a snapshot to samples -----------------------------------------------------------------------------
 
 def samples(one, service):
-    """[(values of the labels, value)] of a Metric in a service that was `prepared`. Of equal labels (a server that has left
-    and is back has two members) numbers add up, and one that is up suffices."""
+    """[(values of the labels, value)] of a Metric in a service that was `prepared`."""
     found = collections.OrderedDict()
     for labels, value in _walk(service, [part for part in one.path.split('/')], ()):
         value = one.of(value) if one.of else value
         if value is not None:
-            if labels in found:
-                value = max(value, found[labels]) if one.of is _is_up else value + found[labels]
-            found[labels] = value
+            found[labels] = one.add(found[labels], value) if labels in found else value
     return list(found.items())
 
 

@@ -179,8 +179,8 @@ class WallClock(object):
         return None if moment is None else timestamp(self._offset + moment)
 
     def left(self, wall_moment):
-        """Whole seconds until a moment in Unix time, negative when it has passed; None for None."""
-        return None if wall_moment is None else int(wall_moment - self._offset - self.now)
+        """Seconds until a moment in Unix time, negative when it has passed; None for None."""
+        return None if wall_moment is None else round(wall_moment - self._offset - self.now, 3)
 
     def age(self, moment):
         """Seconds since then; None for None."""

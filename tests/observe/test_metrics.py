@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from sidelb_lib.observe import metrics
 from sidelb_lib.durations import BOUNDS, Durations
+from sidelb_lib.observe import metrics
+from sidelb_lib.observe.snapshot import WallClock, of_address
+from sidelb_lib.pool.members import Address
 
 from ..support.metrics import Metrics, check_with_promtool
 from ..support.program import PROJECT
@@ -94,6 +96,28 @@ def test_a_certificate_s_end_is_where_it_was_seen():
     read = rendered([member('db1', address('10.0.0.1:5432', certificate_seconds=86400)),
                      member('db2', address('10.0.0.2:5432', certificate_seconds=None))])
     assert read.values('sidelb_member_certificate_not_after_seconds', 'member') == {'db1': 1000 + 86400}
+
+
+def test_the_end_of_a_certificate_is_the_same_at_each_scrape():
+    one = Address('10.0.0.1', 5432, 0.0)
+    one.not_after = 86400
+    for now in 1000.0, 1000.3, 1000.5, 1000.999:
+        left = of_address(WallClock(0.0, now), one, {one: (0, 0)})['certificate_seconds']
+        metric, = [metric for metric in metrics.TABLE if 'not_after' in metric.name]
+        service = metrics.prepared(snapshot([member('db1', address('10.0.0.1:5432', certificate_seconds=left))])[
+            'services']['default'], now + 0.002)
+        assert metrics.samples(metric, service) == [(('db1', '10.0.0.1:5432'), 86400)]
+
+
+def test_what_two_members_say_of_one_address_is_no_sum_but_for_counts():
+    """A server that has left, and is back while sessions of it go on, has two."""
+    fields = {'probe_seconds': 0.25, 'certificate_seconds': 500, 'role': 'primary', 'total': 3}
+    read = rendered([member('db1', address('10.0.0.1:5432', **fields)),
+                     member('db1', address('10.0.0.1:5432', **fields), state='departing')])
+    for name, value in (('check_duration_seconds', 0.25), ('certificate_not_after_seconds', 1500), ('address_up', 1),
+                        ('connections_total', 6)):
+        assert read.get('sidelb_member_' + name, member='db1', address='10.0.0.1:5432') == value, name
+    assert read.values('sidelb_member_role', 'role') == {'primary': 1}
 
 
 def test_roles_weights_and_tiers():
