@@ -56,17 +56,16 @@ def client_context(ca):
 
 
 class SecureConversation(Conversation):
-    """A Conversation over TLS; the handshake is made at its beginning, after what `before(conversation)`
-    says in clear. `name` is the server's, for SNI."""
+    """A Conversation over TLS; the handshake is made at its beginning, after what `before(conversation)` says in clear. When
+    that returns False it stays in clear. `name` is the server's, for SNI."""
 
     def __init__(self, address, deadline, context, name, before=None):
         self._is_secure = False
         Conversation.__init__(self, address, deadline)
         try:
-            if before:
-                before(self)
-            self._secure(context, name)
-            self._is_secure = True
+            if before is None or before(self) is not False:
+                self._secure(context, name)
+                self._is_secure = True
         except BaseException:
             self._sock.close()
             raise
@@ -113,8 +112,14 @@ class SecureConversation(Conversation):
         except (ssl.SSLError, EnvironmentError, ValueError) as error:      # Python 2: CertificateError is a ValueError
             raise ProbeFailed('TLS: %s' % reason_of(error))
 
+    @property
+    def is_secure(self):
+        return self._is_secure
+
     def _finish(self):
         """close_notify first: without it the server would log a reset."""
+        if not self._is_secure:
+            return Conversation._finish(self)
         self._sock.settimeout(max(min(self._deadline.left(), 0.1), 0.001))
         try:
             self._sock.unwrap().shutdown(socket.SHUT_WR)

@@ -6,6 +6,7 @@ import hashlib
 import struct
 
 import pytest
+from gevent import ssl
 
 from sidelb_lib.checks import registry
 from sidelb_lib.checks.exchange import PASSED, Deadline, Misconfigured, ProbeFailed
@@ -13,10 +14,12 @@ from sidelb_lib.config import settings
 from sidelb_lib.config.values import Secret
 from sidelb_lib.pool.members import Address
 
+from ..support.certificates import Authority
 from ..support.mariadb import MariaServer
 from ..support.netns import NetworkNamespace, in_namespace
 from ..support.requirements import need_namespaces
 from ..support.servers import Server
+from ..support.waiting import wait_until
 
 GREETING = (b'\x0a5.5.5-10.11.19-MariaDB\0' + b'\x07\0\0\0' + b'12345678' + b'\0' + b'\xfe\xf7' + b'\x2d' + b'\x02\0' +
             b'\xff\x81' + b'\x15' + b'\0' * 10 + b'901234567890' + b'\0' + b'mysql_native_password\0')
@@ -58,7 +61,7 @@ def test_the_login_is_as_the_protocol_has_it_and_ends_by_a_goodbye():
     assert result.state == 'up' and got == [RESPONSE, binascii.unhexlify('0100000001')]
 
 
-@pytest.mark.parametrize('code', [1045, 1044, 3159])
+@pytest.mark.parametrize('code', [1045, 1044])
 def test_a_server_that_refuses_the_login_is_well_and_may_log_it(code):
     result, _ = answered(packet(2, error(code, b'Access denied')))
     assert result.state == 'up' and result.facts['noisy'].startswith('logs each check (%d Access denied): ' % code)
@@ -136,6 +139,29 @@ def test_where_the_server_has_not_cached_the_password_the_way_out_is_told():
     assert str(raised.value) == 'caching_sha2_password wants TLS or a login before: give sidelb no password'
 
 
+def test_over_tls_a_server_that_has_not_cached_the_password_gets_it(tmpdir):
+    certificate, key = Authority(str(tmpdir)).issue('db.example.com')
+    got = []
+
+    def serve(session):
+        session.sock.sendall(packet(0, GREETING_8.replace(b'\xfe\xf7', b'\xfe\xff')))
+        got.append(session.sock.recv(36))                    # and not what comes behind it
+        context = ssl.SSLContext(ssl.PROTOCOL_SSLv23)
+        context.load_cert_chain(certificate, key)
+        sock = context.wrap_socket(session.sock, server_side=True)
+        got.append(sock.recv(4096))
+        sock.sendall(packet(3, b'\x01\x04'))
+        got.append(sock.recv(4096))
+        sock.sendall(packet(5, OK))
+        got.append(sock.recv(4096))
+    with Server('x', behaviour=serve) as server:
+        assert probe('mysql', server.address, check_password=Secret('secret')) == PASSED
+        wait_until('no goodbye', lambda: len(got) == 4)
+    head = binascii.unhexlify('018a080000000001' '2d' + '00' * 23)
+    assert got[0] == packet(1, head) and got[1][:4] == struct.pack('<I', len(got[1]) - 4)[:3] + b'\x02'
+    assert got[1][4:].startswith(head + b'sidelb\0\x20') and got[2:] == [packet(4, b'secret\0'), packet(0, b'\x01')]
+
+
 def test_a_server_whose_default_it_is_needs_no_switch():
     result, got = answered(packet(2, OK), greeting=GREETING_8)
     assert result == PASSED and got[0].endswith(b'sidelb\0\0caching_sha2_password\0')
@@ -170,6 +196,21 @@ def test_a_real_server_counts_nothing_against_a_host_that_probes_it(user):
             new = server.log[len(before):].splitlines()        # the host's name can't be resolved in there
             assert server.status('Aborted_connects') == aborted
             assert not [line for line in new if 'could not be resolved' not in line]
+
+
+@pytest.mark.parametrize('check', ['mysql', 'mysql/primary'])
+def test_a_real_server_that_wants_tls_gets_it_and_counts_nothing(check):
+    with MariaServer('127.0.0.2', options=['--require-secure-transport=ON'], tls=True) as server:
+        server.query("create user sidelb@'%'; create user guarded@'%' identified by 'secret'")
+        given = settings.defaults(check=check)
+        one = registry.make(given.check, registry.Context(given, None))
+        address = Address(server.address[0], server.address[1], 0.0)
+        assert one(address, Deadline(5.0)).state == 'up'     # the first one without TLS, and is told so
+        before, said = [server.status(name) for name in ('Aborted_connects', 'Aborted_clients')], server.log
+        for _ in range(20):
+            assert one(address, Deadline(5.0)).state == 'up'
+        assert probe(check, server.address, check_user='guarded', check_password=Secret('secret')).state == 'up'
+        assert [server.status(name) for name in ('Aborted_connects', 'Aborted_clients')] == before and server.log == said
 
 
 def test_a_real_server_tells_its_role(server):

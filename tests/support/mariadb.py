@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 
+from .certificates import Authority
 from .places import Reservation
 from .postgres import give_to_user
 from .processes import Process, run
@@ -21,12 +22,13 @@ class MariaServer(object):
     `query(statement)` asks it as its administrator, through its unix socket; `log` is what it has logged.
     """
 
-    def __init__(self, ip='127.0.0.1', namespace=None, options=()):
+    def __init__(self, ip='127.0.0.1', namespace=None, options=(), tls=False):
         self._programs = dict((name, need_program(name, 'mariadb-server', ['/usr/sbin/' + name]))
                               for name in ('mariadbd', 'mariadb-install-db', 'mariadb'))
         self._user = 'mysql' if os.getuid() == 0 else None
         self._namespace = namespace
         self._options = list(options)
+        self._has_tls = tls
         self._ip = ip
         self._process = None
 
@@ -37,14 +39,20 @@ class MariaServer(object):
         try:
             data = os.path.join(self._directory, 'data')
             os.mkdir(data)
+            if self._has_tls:
+                authority = Authority(self._directory)
+                self._options += ['--ssl-ca=%s' % authority.certificate] + [
+                    '--ssl-%s=%s' % option for option in zip(('cert', 'key'), authority.issue('db.example.com'))]
             give_to_user(self._user, self._directory)
             installed = run([self._programs['mariadb-install-db'], '--no-defaults', '--datadir=' + data, '--skip-test-db',
+                             '--tmpdir=' + self._directory,
                              '--auth-root-authentication-method=normal'] + self._as_user(), timeout=60)
             assert installed.returncode == 0, installed
             self._socket = os.path.join(self._directory, 'socket')
             self._process = Process(
                 [self._programs['mariadbd']] + SETTINGS + self._as_user() + self._options + [
-                    '--datadir=' + data, '--bind-address=' + self._ip, '--port=%d' % self.address[1],
+                    '--datadir=' + data, '--tmpdir=' + self._directory, '--bind-address=' + self._ip,
+                    '--port=%d' % self.address[1],
                     '--socket=' + self._socket, '--pid-file=' + os.path.join(self._directory, 'pid')],
                 namespace=self._namespace, cwd=self._directory)
             self._process.wait_for_output('ready for connections', timeout=40)
