@@ -13,7 +13,7 @@ from gevent.event import Event
 
 from . import __version__
 from .checks.prober import Places
-from .compat import http_server_is_sound, monotonic, unblock_signals
+from .compat import http_server_is_sound, monotonic
 from .config.texts import fingerprint
 from .errors import BindError
 from .hub import never_waits
@@ -29,12 +29,7 @@ from .observe.status_socket import StatusServer
 from .observe.systemd import notify, watchdog_seconds
 from .reloading import Reloader
 from .service.service import Service
-
-#: Signals that ask for the end: of supervisors and people, of images whose STOPSIGNAL is SIGQUIT, of LXC (SIGPWR).
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR)
-
-#: Signals that would end the program at once, without a drain, and mean nothing to it.
-IDLE_SIGNALS = (signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGXCPU)
+from .signals import listen_to_signals
 
 
 def run(configuration, environ, reread=None):
@@ -60,24 +55,6 @@ def run(configuration, environ, reread=None):
         log.close()
         writer.close()
     return 0
-
-
-def listen_to_signals(process):
-    """SIGTERM and its like drain, a second one ends at once, SIGHUP reads the file of services again, looks up and probes,
-    SIGUSR1 opens the files of access logs again.
-
-    gevent runs each handler in a greenlet of its own, where an exception would end the program: none of them waits or
-    fails.
-    """
-    for number in STOP_SIGNALS:
-        gevent.signal_handler(number, process.request_stop)
-    gevent.signal_handler(signal.SIGHUP, process.hang_up)
-    gevent.signal_handler(signal.SIGUSR1, process.reopen_access_logs)
-    for number in IDLE_SIGNALS:
-        gevent.signal_handler(number, process.ignore_signal, number)
-    unblock_signals()
-    if os.getpid() == 1:
-        gevent.get_hub().loop.install_sigchld()        # PID 1 of a container collects every child that ends
 
 
 def bind_http(settings):

@@ -35,7 +35,8 @@ ROOMS = {
     'reloading': 'config',
     'admin_state': 'net pool.merging',
     'doctor': 'net config pool policies checks resolver discovery observe',
-    'process': 'net checks config observe service reloading admin_state',
+    'signals': '',
+    'process': 'net checks config observe service reloading admin_state signals',
     'usage': 'config',
     'demo': 'net config observe service',
 }
