@@ -13,14 +13,13 @@ from gevent.event import Event
 
 from . import __version__
 from .checks.prober import Places
-from .compat import http_server_is_sound, monotonic
+from .compat import monotonic
 from .config.texts import fingerprint
-from .errors import BindError
 from .hub import never_waits
 from .limits import Budget, raise_descriptor_limit
-from .net.endpoints import endpoint_text, is_loopback, is_wildcard
-from .net.listeners import listen_tcp, why_not_bound
+from .net.endpoints import endpoint_text
 from .observe import said, snapshot
+from .observe.http_listener import bind_http
 from .observe.logs import EventLog, LineWriter, ServiceLog
 from .observe.places import status_paths
 from .observe.commands import COMMANDS, Commands
@@ -55,22 +54,6 @@ def run(configuration, environ, reread=None):
         log.close()
         writer.close()
     return 0
-
-
-def bind_http(settings):
-    """The bound listener for HTTP, which the caller owns; None where it is off. Raises BindError."""
-    if not settings.http:
-        return None
-    host, port = settings.http
-    where = 'http=%s' % endpoint_text(host, port)
-    if not http_server_is_sound() and (is_wildcard(host) or not is_loopback(host)):
-        raise BindError('%s: the HTTP server of gevent %s can be misled by crafted requests, fixed in 25.4.1: '
-                        'bind it to loopback, like http=127.0.0.1:%d, or use a newer gevent' % (
-                            where, gevent.__version__, port or 8404))
-    try:
-        return listen_tcp(host, port, settings.reuse_port)
-    except EnvironmentError as error:
-        raise BindError('cannot listen on %s: %s' % (where, why_not_bound(error, host)))
 
 
 class Process(object):

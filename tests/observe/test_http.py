@@ -13,8 +13,7 @@ import pytest
 from gevent.event import Event
 
 from sidelb_lib import compat
-from sidelb_lib.observe import http
-from sidelb_lib import process
+from sidelb_lib.observe import http, http_listener
 from sidelb_lib.config import settings
 from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.errors import BindError
@@ -275,12 +274,12 @@ def test_an_address_that_is_taken_is_one_line_and_nothing_is_served():
 
 
 def bind_http(address):
-    return process.bind_http(settings.parse(['127.0.0.1:0', '127.0.0.1:1', 'http=' + address], {}))
+    return http_listener.bind_http(settings.parse(['127.0.0.1:0', '127.0.0.1:1', 'http=' + address], {}))
 
 
 @pytest.mark.parametrize('address', ['0.0.0.0:0', '[::]:0', '192.0.2.1:8404'])
 def test_an_http_server_with_known_holes_is_not_exposed(address, monkeypatch):
-    monkeypatch.setattr(process, 'http_server_is_sound', lambda: False)
+    monkeypatch.setattr(http_listener, 'http_server_is_sound', lambda: False)
     with pytest.raises(BindError) as refusal:
         bind_http(address)
     assert 'http=' + address in str(refusal.value) and '25.4.1' in str(refusal.value)
@@ -289,12 +288,12 @@ def test_an_http_server_with_known_holes_is_not_exposed(address, monkeypatch):
 
 @pytest.mark.parametrize('address', ['127.0.0.1:0', '127.0.0.9:0', '[::1]:0'])
 def test_an_http_server_with_known_holes_may_be_on_loopback(address, monkeypatch):
-    monkeypatch.setattr(process, 'http_server_is_sound', lambda: False)
+    monkeypatch.setattr(http_listener, 'http_server_is_sound', lambda: False)
     bind_http(address).close()
 
 
 def test_a_sound_http_server_may_be_anywhere(monkeypatch):
-    monkeypatch.setattr(process, 'http_server_is_sound', lambda: True)
+    monkeypatch.setattr(http_listener, 'http_server_is_sound', lambda: True)
     bind_http('0.0.0.0:0').close()
 
 
