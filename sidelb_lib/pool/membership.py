@@ -27,7 +27,7 @@ class Membership(object):
         self._sources = {}           # source -> its last groups
         self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
-        self._drained = frozenset()  # names and endpoints
+        self._drained = {}           # name or endpoint -> the name under which a person has drained it
         self._weights = {}           # name -> (weight that a person wants, the written one that it replaces)
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
@@ -71,7 +71,7 @@ class Membership(object):
 
     def take_up(self, drained, weights):
         """What `set_by_people` has told before a restart; before there are members."""
-        self._drained = frozenset(drained)
+        self._drained = dict((name, name) for name in drained)
         self._weights = dict(weights)
 
     @never_waits
@@ -170,6 +170,7 @@ class Membership(object):
         if member.name in self._drained:
             for address in member.addresses:
                 address.is_drained = True
+                self._drained[address.endpoint] = self._drained[member.name]
         self._take_wanted_weight(member)
         turns = [former.turn for former in formers if former.turn is not None]
         member.turn = min(turns) if turns else None

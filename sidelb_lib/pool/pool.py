@@ -155,9 +155,13 @@ class Pool(Health):
 
     def drain(self, member, is_drained=True):
         """A person wants that a member takes no new sessions; its sessions stay. Or the contrary. It is kept under the
-        member's name and each of its endpoints, whatever DNS says later."""
-        kept = set([member.name]).union(address.endpoint for address in member.addresses)
-        self._drained = self._drained | kept if is_drained else self._drained - kept
+        member's name and each of its endpoints, whatever DNS says later; until it is enabled, by that name or another."""
+        kept = [member.name] + [address.endpoint for address in member.addresses]
+        if is_drained:
+            self._drained.update((key, member.name) for key in kept)
+        else:
+            for key in kept + [self._drained.get(key) for key in kept]:
+                self._drained.pop(key, None)
         for address in member.addresses:
             address.is_drained = is_drained
             self._settle(address)

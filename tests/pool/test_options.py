@@ -177,6 +177,33 @@ def test_a_server_that_flaps_has_to_show_more_each_time():
     assert one.up
 
 
+@pytest.mark.parametrize('drained_as, enabled_as', [('db1', None), (None, 'db1'), ('db1', 'db2'), ('db1', 'db1')])
+def test_who_is_enabled_stays_so_under_whatever_name_it_was_drained(drained_as, enabled_as):
+    world = World()
+
+    def named(name):
+        world.pool.update('test', [Group(name, [('10.0.0.1', 1)]), Group('other', [('10.0.0.2', 1)])])
+        return [address for address in world.pool.addresses() if address.host == '10.0.0.1'][0]
+    world.pool.drain(named(drained_as).member)
+    assert named(enabled_as).state == 'draining'
+    world.pool.drain(named(enabled_as).member, False)
+    for name in ('db1', None, 'db2', 'db1'):
+        assert named(name).state == 'up', name
+    assert world.pool.set_by_people()[0] == []
+
+
+def test_who_was_drained_before_a_restart_can_be_enabled_under_another_name():
+    world = World()
+    world.pool.take_up(['db1'], {})
+    for name, state in (('db1', 'draining'), (None, 'draining')):
+        world.pool.update('test', [Group(name, [('10.0.0.1', 1)]), Group('other', [('10.0.0.2', 1)])])
+        one = [address for address in world.pool.addresses() if address.host == '10.0.0.1'][0]
+        assert one.state == state
+    world.pool.drain(one.member, False)
+    world.pool.update('test', [Group('db1', [('10.0.0.1', 1)]), Group('other', [('10.0.0.2', 1)])])
+    assert one.state == 'up'
+
+
 def test_a_drained_server_takes_nothing_even_in_last_resort():
     world = World()
     one, two = world.use((1, {}), (2, {}))
