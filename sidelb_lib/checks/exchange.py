@@ -47,7 +47,7 @@ class ServesNobody(ProbeFailed):
 
 
 class Misconfigured(Exception):
-    """The check can not be made as it is set up; the text says why. Nobody's health changes."""
+    """The check cannot be made as it is set up; the text says why. Nobody's health changes."""
 
 
 class Deadline(object):

@@ -171,7 +171,7 @@ class Session(object):
                                 'check_password_file=' % self._context.settings.check_user)
         if method == 3:
             if not (self._is_secure or is_loopback(self._address.host)):
-                raise Misconfigured('the server wants the password in clear: over TLS or to loopback alone')
+                raise Misconfigured('the server wants the password unencrypted: that is sent only over TLS or to loopback')
             self._send(b'p', password.encode('utf-8') + b'\0')
         elif method == 5:
             self._send(b'p', md5_answer(self._context.settings.check_user, password, data) + b'\0')

@@ -176,7 +176,7 @@ class Prober(object):
         try:
             self._probe_once(address)
         except Exception as error:        # a fault of this host, or of ours: it says nothing about the server
-            self._log.warning('probe_error', 'can not probe {address}: {error}',
+            self._log.warning('probe_error', 'cannot probe {address}: {error}',
                               address=str(address), error=str(error) or repr(error))
         finally:
             if address in self._current:
@@ -208,7 +208,7 @@ class Prober(object):
         """The check can't be made as it is set up: say so once, not at each probe."""
         if self._complaints.get(address) != mistake:
             self._complaints[address] = mistake
-            self._log.warning('check_misconfigured', 'can not check {address}: {error}', address=str(address),
+            self._log.warning('check_misconfigured', 'cannot check {address}: {error}', address=str(address),
                               error=mistake)
         if not self._stopped:
             self._pool.report_unknown(address)

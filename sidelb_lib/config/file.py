@@ -181,7 +181,7 @@ def _outside_of_the_file(outside):
     for key in sorted(outside):
         if not BY_KEY[key].of_process:
             name, text = outside[key].texts[0]
-            yield '%s%s: with --config the services are in the file alone: leave it out' % (name, printable(text))
+            yield '%s%s: with --config services stand only in the file: leave it out' % (name, printable(text))
 
 
 def _overlapping(services):

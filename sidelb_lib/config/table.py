@@ -69,7 +69,7 @@ TABLE = _table(
     ('Main', (
         _row('listener', parse_service_listener, '-',
              'where clients connect: ip:port or [ipv6]:port; the first bare argument (with listener= all bare arguments '
-             'are servers). [::] is IPv6 alone; port 0 picks a free port, the log shows which; or unix:/path, or '
+             'are servers). [::] is IPv6 only; port 0 picks a free port, the log shows which; or unix:/path, or '
              'unix:@name for a socket without a file, to which everybody on this host may connect (proto=tcp)'),
         _row('ring_domain', parse_ring_domain, '-',
              'host:port, with commas; looked up again and again, every address a server; or an SRV name like '
@@ -100,7 +100,7 @@ TABLE = _table(
              'host that check=http names; by default the name or address of the server', 'tcp'),
         _row('check_user', parse_word, 'sidelb', 'user of check=postgres, mysql and redis, where they log in', 'tcp'),
         _row('check_password', parse_secret, '-',
-             'its password, as a variable alone: command lines can be read by every user of the host', 'tcp'),
+             'its password, only as a variable: command lines can be read by every user of the host', 'tcp'),
         _row('check_password_file', parse_path, '-', 'file whose first line is the password; read again when it changes',
              'tcp'),
         _row('check_database', parse_word, 'postgres', 'database of check=postgres', 'tcp'),

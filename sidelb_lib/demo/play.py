@@ -95,7 +95,7 @@ class EchoServer(object):
         self._servers = []
 
     def start(self):
-        """Raises EnvironmentError when an address can not be bound."""
+        """Raises EnvironmentError when an address cannot be bound."""
         try:
             for endpoint in self._endpoints:
                 server = StreamServer(endpoint, self._echo)

@@ -78,7 +78,7 @@ class Sources(object):
                     source.need(endpoint)
 
     def _log_change(self, name, former, candidate):
-        self._log.warning('search_changed', '{name} is now {candidate} and no more {former}, by the search list; if that is '
+        self._log.warning('search_changed', '{name} is now {candidate}, no longer {former}, by the search list; if that is '
                           'another service, name it with a final dot', name=name, candidate=candidate.rstrip('.'),
                           former=former.rstrip('.'))
 

@@ -70,7 +70,7 @@ def _about_bind(identity, where, address, protocol, code):
     if code == errno.EADDRINUSE:
         return wrong(identity, HOST, where, '%s is taken%s' % (where, _by(machine.holder_of(address, protocol))),
                      'stop that program, or give the listener another port')
-    return wrong(identity, HOST, where, '%s can not be bound: %s' % (where, os.strerror(code)),
+    return wrong(identity, HOST, where, '%s cannot be bound: %s' % (where, os.strerror(code)),
                  'listen on 127.0.0.1:%d' % address[1])
 
 

@@ -124,7 +124,7 @@ def _wait_while_wanted(sock, seconds, client):
         while event is leaving:
             if has_left(client):
                 raise PeerLeft('the client has left')
-            leaving.stop()                 # it has sent something: more can not be told without reading that
+            leaving.stop()                 # it has sent something: more cannot be told without reading that
             event = hub.switch()
         return event or is_ready(sock, WRITE)
     finally:

@@ -133,7 +133,7 @@ def _split(text, bare_ipv6):
         if not bracket or rest and not rest.startswith(':'):
             raise ValueError('write an IPv6 address and its port like [2001:db8::1]:5432')
         if '%' in host:
-            raise ValueError('an address with a zone (%eth0) can not be used: give the server a routable one')
+            raise ValueError('an address with a zone (%eth0) cannot be used: give the server a routable one')
         if not is_ipv6(host) or not canonical_ip(host):
             raise ValueError('there is no IPv6 address in the brackets')
         return host, rest[1:] if rest else None

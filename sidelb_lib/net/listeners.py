@@ -1,7 +1,7 @@
 """The sockets that clients come to, bound: of TCP for balancing and for HTTP, and of UDP.
 
 Each function returns a gevent socket, which the caller owns and closes, and raises EnvironmentError. `host` is an IP.
-`[::]` means IPv6 alone, as everywhere in SideLB: what an address says does not depend on net.ipv6.bindv6only. With
+`[::]` means IPv6 only, as everywhere in SideLB: what an address says does not depend on net.ipv6.bindv6only. With
 `reuse_port` other sockets of the same user that have it, too, may be bound beside it.
 """
 from __future__ import absolute_import, division, print_function

@@ -10,7 +10,7 @@ _LOOPBACK = {'0.0.0.0': '127.0.0.1', '::': '::1'}
 def would_come_back(endpoint, listener, is_local=is_local):
     """Would a connection to `endpoint` reach `listener`? Both are (ip, port), in canonical form (IPv4 in IPv6 folded).
 
-    A wildcard listener has every address of this host in its own family: [::] is IPv6 alone in SideLB. `is_local(ip)`
+    A wildcard listener has every address of this host in its own family: [::] is IPv6 only in SideLB. `is_local(ip)`
     tells whether this host has an address; pass `never` to ask about loopback alone, which needs no look at the host.
     """
     ip, port = endpoint

@@ -35,7 +35,7 @@ def bind(path):
     """A listening gevent socket at `path`, to which nobody but its owner may connect. The caller owns it.
 
     A socket file that nobody listens on is replaced. Raises Taken when somebody answers there, SidelbError when there is
-    something else or it can not be made.
+    something else or it cannot be made.
     """
     return _bind_safely(path, 0o600, gevent.socket.socket)
 

@@ -66,7 +66,7 @@ class StatusServer(object):
         self._inode = None
 
     def start(self, path):
-        """Bind `path` and answer on it. Raises SidelbError when another instance answers there, or it can not be made."""
+        """Bind `path` and answer on it. Raises SidelbError when another instance answers there, or it cannot be made."""
         listener = unix_socket.bind(path)
         self.path = path
         self._inode = unix_socket.inode(path)

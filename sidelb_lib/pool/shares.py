@@ -27,7 +27,7 @@ def excesses(members, takes):
 
 
 def _shares(total, members):
-    """What a full server can not take the others share: again and again, until nobody has more than its limit."""
+    """What a full server cannot take the others share: again and again, until nobody has more than its limit."""
     shares, left = {}, members
     while left:
         weights = sum(member.weight for member in left)

@@ -79,7 +79,7 @@ class EarlyEnds(object):
         return self._pool.take(tried, key)
 
     def _trial_over(self, address, lease):
-        """The session can not end early any more, or ended without showing anything: its client left, or it never came to
+        """The session cannot end early any more, or ended without showing anything: its client left, or it never came to
         be."""
         if self._trials.get(address) is lease:
             del self._trials[address]

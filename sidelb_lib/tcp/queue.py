@@ -73,7 +73,7 @@ class Queue(object):
                 if event is READABLE:
                     if has_left(client):
                         raise PeerLeft('the client has left')
-                    readable.stop()          # more can not be told without reading what it has sent
+                    readable.stop()          # more cannot be told without reading what it has sent
                 elif connection_is_gone(client):
                     raise PeerLeft('the client has left')
                 elif peer_has_ended(client):

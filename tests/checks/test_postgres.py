@@ -149,7 +149,7 @@ def test_a_password_is_sent_in_clear_to_loopback_alone_or_over_tls():
     session._context = registry.Context(settings.defaults(check_password=Secret('secret')), None)
     with pytest.raises(Misconfigured) as raised:
         session._answer(3, b'', None)
-    assert str(raised.value) == 'the server wants the password in clear: over TLS or to loopback alone'
+    assert str(raised.value) == 'the server wants the password unencrypted: that is sent only over TLS or to loopback'
 
 
 @pytest.mark.parametrize('answer, says', [

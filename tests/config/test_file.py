@@ -254,7 +254,7 @@ def test_an_included_file_has_services_only(write, mistakes):
 
 
 @pytest.mark.parametrize('arguments, environ, says', [
-    (['mode=round-robin'], {}, 'mode=round-robin: with --config the services are in the file alone: leave it out'),
+    (['mode=round-robin'], {}, 'mode=round-robin: with --config services stand only in the file: leave it out'),
     (['127.0.0.1:1'], {}, 'listener 127.0.0.1:1: with --config'),
     (['listener=127.0.0.1:1', '10.0.0.1:1'], {}, 'server 10.0.0.1:1: with --config'),
     ([], {'SIDELB_MODE': 'round-robin'}, 'SIDELB_MODE=round-robin: with --config'),

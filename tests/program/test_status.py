@@ -21,6 +21,12 @@ from ..support.servers import Server, servers_on
 from ..support.waiting import wait_until
 
 
+def on_its_own():
+    """A shell has what it starts in the background ignore SIGINT, and the tests pass that on."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal(object):
     """`sidelb status` on a terminal of its own; `seen` is all that it has written."""
 
@@ -29,7 +35,7 @@ class Terminal(object):
         self.resize(columns, rows)
         variables = {'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', 'NO_COLOR': None, 'COLUMNS': None}
         self.process = subprocess.Popen(COMMAND + arguments, stdin=slave, stdout=slave, stderr=slave, close_fds=True,
-                                        env=clean_environ(dict(variables, **environ or {})), preexec_fn=os.setsid)
+                                        env=clean_environ(dict(variables, **environ or {})), preexec_fn=on_its_own)
         os.close(slave)
         fcntl.fcntl(self._master, fcntl.F_SETFL, os.O_NONBLOCK)
         self._data = b''

@@ -204,7 +204,7 @@ def test_running_out_of_descriptors_makes_clients_wait_and_ends_nothing(balancer
     assert one.ask() == 'A'
     wait_until('the session did not end', lambda: not one.server.sessions)
     with descriptors_left(1):
-        client = one.connect()            # takes the last one: it can not be accepted
+        client = one.connect()            # takes the last one: it cannot be accepted
         wait_until('nobody noticed', lambda: one.log.events('accept_paused'))
         gevent.sleep(0.3)
         assert len(one.log.events('accept_paused')) == 1, 'it spins, or it tells again and again'
