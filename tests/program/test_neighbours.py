@@ -113,6 +113,22 @@ def test_3j_a_client_that_leaves_while_there_is_no_room_for_it_reaches_no_server
             assert server.accepted == 2
 
 
+# --- 4: probes ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('ip, settings', [
+    ('::1', []), ('127.0.0.1', ['source=127.0.0.2']), ('127.0.0.1', ['proxy=v2']), ('127.0.0.1', ['proto=udp'])],
+    ids=['IPv6', 'source', 'proxy', 'a port of its own'])
+def test_4a_a_tcp_probe_is_seen_by_no_server_whichever_way_it_comes(ip, settings):
+    with Server('A', ip=ip) as server:
+        check = 'check=tcp:%d' % server.address[1] if 'proto=udp' in settings else 'check=tcp'
+        with Sidelb(server, check, 'check_interval=0.1s', *settings) as sidelb:
+            sidelb.wait_until_up(server)
+            gevent.sleep(1.0)
+            assert server.accepted == 0
+            server.refuse()
+            sidelb.wait_for_log('is down: Connection refused')          # by a probe, as there is no client
+
+
 # --- 5: what others have written ---------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('text', [b'\xef\xbb\xbf%s\n', b'\xef\xbb\xbf# servers\r\n%s\r\n', b'# \xc4\x85 \x85 \xa0\n\n%s'],

@@ -153,3 +153,25 @@ def test_names_do_not_share_what_is_right_for_one_of_them(setting):
     setting.zone.set_addresses('cache.other.example', [THERE])
     assert found_at(resolver, 'cache') == ((THERE,), None)
     assert not setting.changes
+
+
+# --- other records -----------------------------------------------------------------------------------------------------
+
+def test_srv_records_of_a_wildcard_are_no_substitute_either(setting):
+    setting.zone.set('_pg._tcp.db.example.com', 'SRV', ['0 0 5432 here.'])
+    setting.zone.set('_pg._tcp.db.other.example', 'SRV', ['0 0 5432 there.'])
+    resolver = setting.resolver()
+
+    def kind():
+        return dict(resolver.records('_pg._tcp.db', ('SRV',)))['SRV'].kind
+    assert kind() == FOUND
+    setting.zone.remove('_pg._tcp.db.example.com')
+    assert kind() == EMPTY
+    setting.clock.now += 31
+    assert kind() == FOUND and setting.changes
+
+
+def test_srv_records_behind_an_alias_are_found(setting):
+    setting.zone.set('_pg._tcp.db.example.com', 'CNAME', ['_PG._tcp.real.example.'])
+    setting.zone.set('_pg._TCP.real.example', 'SRV', ['0 0 5432 here.'])
+    assert dict(setting.resolver().records('_pg._tcp.db.example.com.', ('SRV',)))['SRV'].values == ('0 0 5432 here',)
