@@ -9,8 +9,7 @@ import socket
 from ..config.values import duration_text
 from ..limits import Budget
 from ..net.endpoints import endpoint_text, family_of, is_unix
-from ..net.unix_socket import connect_code
-from . import machine
+from . import machine, paths
 from .finding import HOST, note, ok, wrong
 
 FEW_CLIENTS = 1000
@@ -25,6 +24,7 @@ def look(patient):
     settings = patient.settings
     found = timing(settings)
     found += listener(settings, patient.running)
+    found += paths.access_log(settings)
     found += descriptors(settings)
     found += ports(settings)
     if settings.proto == 'udp':
@@ -53,6 +53,8 @@ def listener(settings, running):
     if running and running.get('listener') == where and running.get('proto') == settings.proto:
         return [ok('host.listener', HOST, where, '%s is served by SideLB %s, pid %s: %s' % (
             where, running.get('version'), running.get('pid'), running.get('readiness', '').replace('ready: ', '')))]
+    if is_unix(settings.listener[0]):
+        return [paths.unix_listener(where, settings.listener[0])]
     code = bind_error(settings.listener) if settings.proto == 'tcp' else udp_bind_error(settings.listener)
     return [_about_bind('host.listener', where, settings.listener, settings.proto, code)]
 
@@ -82,21 +84,8 @@ def _by(holder):
     return ' by pid %d%s' % (holder.pid, ' (%s)' % holder.command if holder.command else '')
 
 
-def unix_bind_error(path):
-    """The same of a path, of which nothing is made, or of a @name."""
-    if path[0] == '/':
-        directory = os.path.dirname(path)
-        if not os.path.isdir(directory):
-            return errno.ENOENT
-        if not os.access(directory, os.W_OK | os.X_OK):
-            return errno.EACCES
-    return 0 if connect_code(path) in (errno.ENOENT, errno.ECONNREFUSED) else errno.EADDRINUSE
-
-
 def bind_error(address):
     """The errno of binding a TCP socket that never listens, 0 for success."""
-    if is_unix(address[0]):
-        return unix_bind_error(address[0])
     try:
         sock = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
     except EnvironmentError as error:
@@ -179,11 +168,11 @@ def receive_buffer():
 
 # --- the status socket, and who ends the program ---------------------------------------------------------------------
 
-def status_socket(settings, paths, running):
-    if not paths:
+def status_socket(settings, places, running):
+    if not places:
         return []
     reasons = []
-    for path in paths:
+    for path in places:
         reason = machine.why_no_socket_in(os.path.dirname(path) or '.')
         if reason is None and os.path.isdir(path):
             reason = '%s is a directory' % path
@@ -193,7 +182,7 @@ def status_socket(settings, paths, running):
         if reason is None:
             return [ok('host.status_socket', HOST, path, 'status socket: %s' % path)]
         reasons.append(reason)
-    return [note('host.status_socket', HOST, paths[0], 'no place for the status socket (%s), so sidelb status will not '
+    return [note('host.status_socket', HOST, places[0], 'no place for the status socket (%s), so sidelb status will not '
                  'work' % '; '.join(reasons), 'mount a tmpfs on /run, or name another place: status_socket=PATH')]
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from sidelb_lib.config import settings
-from sidelb_lib.doctor import host
+from sidelb_lib.doctor import host, paths
 from sidelb_lib.doctor.finding import NOTE, OK, WRONG
 from ..support.netns import NetworkNamespace, entered
 from ..support.processes import run
@@ -195,3 +195,45 @@ def test_variables_of_service_links_are_a_note():
     finding = one(host.service_links(['SIDELB_PORT', 'SIDELB_PORT_80_TCP']))
     assert finding.text == '2 variables of Kubernetes service links ignored: SIDELB_PORT and 1 more'
     assert not host.service_links([])
+
+
+# --- what it will make in the file system ---------------------------------------------------------------------------------
+
+def about_listener(path):
+    return one(host.listener(settings.defaults(listener='unix:%s' % path), None))
+
+
+def test_a_unix_listener_is_free_taken_or_has_no_directory(tmpdir):
+    path = tmpdir.join('app.sock')
+    assert (about_listener(path).level, about_listener(path).text) == (OK, 'unix:%s is free' % path)
+    assert about_listener('@sidelb-doctor-%d' % os.getpid()).level == OK
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as taken:
+        taken.bind(str(path))
+        assert about_listener(path).level == OK                    # nobody listens: a file that was left behind
+        taken.listen(1)
+        assert (about_listener(path).level, about_listener(path).text) == (WRONG, 'somebody answers at unix:%s' % path)
+    missing = about_listener(tmpdir.join('no', 'app.sock'))
+    assert missing.text == 'unix:%s/no/app.sock: there is no directory %s/no' % (tmpdir, tmpdir)
+    assert missing.fixes == ('mkdir -p %s/no' % tmpdir,)
+
+
+def about_access_log(path):
+    return paths.access_log(settings.defaults(access_log=str(path)))
+
+
+def test_an_access_log_that_can_be_written_is_no_finding_and_is_not_made(tmpdir):
+    assert about_access_log('on') == about_access_log(tmpdir.join('access.log')) == [] == tmpdir.listdir()
+    tmpdir.join('access.log').write('')
+    assert about_access_log(tmpdir.join('access.log')) == []
+
+
+def test_one_that_can_not_be_written_is_wrong(tmpdir, monkeypatch):
+    where = tmpdir.join('no', 'access.log')
+    assert one(about_access_log(where)).text == 'access_log=%s: there is no directory %s/no' % (where, tmpdir)
+    assert one(about_access_log(tmpdir)).text == '%s is a directory' % tmpdir
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)
+    assert one(about_access_log(tmpdir.join('access.log'))).text == (
+        'access_log=%s/access.log: uid %d may not make a file in %s' % (tmpdir, os.geteuid(), tmpdir))
+    tmpdir.join('access.log').write('')
+    assert one(about_access_log(tmpdir.join('access.log'))).text == 'uid %d may not write %s/access.log' % (
+        os.geteuid(), tmpdir)
