@@ -21,6 +21,7 @@ from ..net.connect import ConnectError, connect, wait_for
 MAX_REPLY_BYTES = 64 * 1024       # of one conversation
 MAX_SHOWN = 120                   # characters of what a server said
 GOODBYE_SECONDS = 0.1             # for a server to close its side once we have ended ours
+MAX_LEARNT = 10000                # addresses of which something is remembered
 
 #: What a probe found. `state`: 'up', 'standby' (alive, and not what is wanted) or 'draining'; `role`: a word or None;
 #: `text`: why, in words, or None; `facts`: a dict of what else the server told, or None.
@@ -44,6 +45,15 @@ class ServesNobody(ProbeFailed):
     """The server itself says that it takes no sessions now: that needs no second probe."""
 
     facts = {'certain': True}
+
+
+class Learnt(dict):
+    """What probes have learnt of addresses. Those come and go for years: when there are too many all is learnt anew."""
+
+    def __setitem__(self, key, value):
+        if len(self) >= MAX_LEARNT:
+            self.clear()
+        dict.__setitem__(self, key, value)
 
 
 class Misconfigured(Exception):

@@ -12,7 +12,7 @@ import hashlib
 import struct
 
 from . import roles
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, noisy, shown
+from .exchange import PASSED, Conversation, Learnt, Misconfigured, ProbeFailed, noisy, shown
 
 CAPABILITIES = 0x1 | 0x200 | 0x8000 | 0x80000        # LONG_PASSWORD, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH
 UTF8MB4 = 45
@@ -27,7 +27,7 @@ parse = roles.parse
 
 
 def make(options, context):
-    tls = {}                           # address that refused a login in clear -> whether TLS mends that
+    tls = Learnt()                     # address that refused a login in clear -> whether TLS mends that
 
     def probe(address, deadline):
         key = address.host, address.port

@@ -17,7 +17,7 @@ import struct
 from ..compat import text_of
 from ..net.endpoints import is_loopback
 from . import roles
-from .exchange import PASSED, Conversation, Misconfigured, ProbeFailed, ServesNobody, noisy, shown
+from .exchange import PASSED, Conversation, Learnt, Misconfigured, ProbeFailed, ServesNobody, noisy, shown
 
 SSL_REQUEST = struct.pack('!II', 8, 80877103)
 TERMINATE = b'X\0\0\0\4'
@@ -34,8 +34,8 @@ parse = roles.parse
 
 
 def make(options, context):
-    wants_tls = set()                  # addresses that have refused a start in clear
-    refused = set()                    # addresses that have logged a check
+    wants_tls = Learnt()               # addresses that have refused a start in clear
+    refused = Learnt()                 # addresses that have logged a check
     salted = {}                        # (salt, iterations) -> salted password: 4,096 rounds of a hash each time
 
     def probe(address, deadline):
@@ -44,13 +44,13 @@ def make(options, context):
         try:
             found = session.log_in(options.role) if options.role else session.knock()
             if found.facts and 'noisy' in found.facts and key not in refused:
-                refused.add(key)           # the first one may be told something that the next ones go by
+                refused[key] = True        # the first one may be told something that the next ones go by
                 return PASSED
             return found
         except WantsTls:
             if key in wants_tls:
                 raise ProbeFailed('wants TLS, and refuses it')
-            wants_tls.add(key)
+            wants_tls[key] = True
             return probe(address, deadline) if options.role else PASSED
         finally:
             session.close()

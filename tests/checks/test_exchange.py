@@ -7,6 +7,7 @@ import gevent
 import pytest
 from gevent import monkey
 
+from sidelb_lib.checks import exchange
 from sidelb_lib.checks.exchange import MAX_REPLY_BYTES, Conversation, Deadline, ProbeFailed, shown
 from sidelb_lib.net.connect import READ, wait_for
 from sidelb_lib.pool.members import Address
@@ -89,3 +90,11 @@ def test_a_stall_of_this_process_is_not_the_servers_fault():
     assert waiting.get(timeout=5)
     for sock in listener, with_data, peer:
         sock.close()
+
+
+def test_what_was_learnt_of_addresses_is_bounded(monkeypatch):
+    monkeypatch.setattr(exchange, 'MAX_LEARNT', 3)
+    learnt = exchange.Learnt()
+    for number in range(8):
+        learnt['10.0.0.%d' % number, 1] = True
+    assert sorted(learnt) == [('10.0.0.6', 1), ('10.0.0.7', 1)]
