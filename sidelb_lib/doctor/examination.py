@@ -19,8 +19,8 @@ NAMES_SECONDS = 4.0
 CHECKS_AT_ONCE = 64
 
 #: What came of checking one address. `seconds` is how long it took where it passed; `error` says why not, else None;
-#: `is_local`: for a reason of this host. `state` and `role` are the check's.
-Outcome = namedtuple('Outcome', 'seconds error is_local state role')
+#: `is_local`: for a reason of this host. `state`, `role` and `facts` are the check's.
+Outcome = namedtuple('Outcome', 'seconds error is_local state role facts')
 
 
 class Notebook(object):
@@ -111,4 +111,5 @@ class Examination(object):
         except Exception as failure:
             error, is_local = 'unexpected %s: %s: please report this' % (type(failure).__name__, failure), True
         self.outcomes[address] = Outcome(None if error else self._clock() - began, error, is_local,
-                                         getattr(result, 'state', None), getattr(result, 'role', None))
+                                         getattr(result, 'state', None), getattr(result, 'role', None),
+                                         getattr(result, 'facts', None) or {})

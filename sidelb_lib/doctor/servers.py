@@ -1,16 +1,22 @@
 """The doctor's look at the servers: how their addresses are grouped, and whether they answer."""
 from __future__ import absolute_import, division, print_function
 
-import os
 import errno
+import os
+import re
+import time
 
 from ..config.values import duration_text
 from ..net.connect import no_source_address
+from ..observe.said import certificate_words
 from .finding import HOST, SERVERS, note, ok, wrong
 
 MAX_LISTED = 10
 
 _NO_ROUTE = 'no route'
+
+#: Words of servers that did not let the check's user in.
+_LOGIN = re.compile('(?i)role "[^"]*" does not exist|password|access denied|noperm|noauth|wrongpass|no pg_hba.conf entry')
 
 
 def look(examination):
@@ -30,7 +36,7 @@ def look(examination):
     else:
         found += [report.finding() for report in reports if not report.is_well]
         found += _rest([report for report in reports if report.is_well])
-    found += _roles(settings, reports)
+    found += _roles(settings, reports) + _told(reports)
     return found, sum(report.answers for report in reports), len(reports)
 
 
@@ -81,7 +87,8 @@ class Report(object):
             error, self.parts[0][0].port)])
 
     def _each(self):
-        return ', '.join('%s %s' % (address.host, text) for address, _, text in self.parts)
+        return ', '.join('%s %s%s' % (address.host, text, ' (%s)' % outcome.role if outcome.role else '')
+                         for address, outcome, text in self.parts)
 
 
 def in_words(outcome, settings):
@@ -92,7 +99,7 @@ def in_words(outcome, settings):
         return _NO_ROUTE
     if outcome.error == os.strerror(errno.ETIMEDOUT):
         return 'no answer within %s' % seconds_text(settings.check_timeout)
-    return outcome.error[:1].lower() + outcome.error[1:]
+    return outcome.error if outcome.error[:2].isupper() else outcome.error[:1].lower() + outcome.error[1:]
 
 
 def seconds_text(seconds):
@@ -104,6 +111,8 @@ def fixes_for(error, port):
         return ['start the server, or correct the port: nothing listens on %d' % port]
     if error.startswith('no answer'):
         return ['check the host, firewalls, its accept queue: they look alike from here']
+    if _LOGIN.search(error):
+        return ['create the user of check_user=, or set SIDELB_CHECK_PASSWORD: docs/checks.md says which rights it needs']
     return []
 
 
@@ -136,6 +145,22 @@ def _roles(settings, reports):
     wanted = str(settings.check).rpartition('/')[2]
     return [wrong('server', SERVERS, 'role', 'none of %d servers is the %s' % (len(reports), wanted),
                   'see what its cluster says, or correct check=')]
+
+
+def _told(reports):
+    """What checks of servers that are well have told beside that: each thing once, with the first server."""
+    found = {}
+    for report in reports:
+        for address, outcome, _ in report.parts:
+            text, _, fix = outcome.facts.get('noisy', '').rpartition(': ')
+            if fix:
+                found.setdefault(fix, note('server.noisy', SERVERS, str(address), '%s %s' % (address, text), fix))
+            if outcome.facts.get('not_after') is not None:
+                words = certificate_words(outcome.facts['not_after'] - time.time())
+                if words:
+                    found.setdefault(words, note('server.certificate', SERVERS, str(address), '%s: %s' % (address, words),
+                                                 'renew it'))
+    return [found[key] for key in sorted(found)]
 
 
 def look_at_routes(examination):

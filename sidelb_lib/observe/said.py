@@ -100,10 +100,15 @@ def note(member):
 
 
 def certificate_note(member):
-    """That a certificate of the server has ended, or will within CERTIFICATE_DAYS; '' else."""
+    """That a certificate of the server has ended, or soon will; '' else."""
     left = [address['certificate_seconds'] for address in member['addresses'] if
             address.get('certificate_seconds') is not None]
-    days = min(left) / 86400.0 if left else CERTIFICATE_DAYS
+    return certificate_words(min(left)) if left else ''
+
+
+def certificate_words(seconds):
+    """Of a certificate that has so many left; '' for CERTIFICATE_DAYS and more."""
+    days = seconds / 86400.0
     if days >= CERTIFICATE_DAYS:
         return ''
     return 'certificate %s' % ('has ended' if days < 0 else 'ends within a day' if days < 1 else

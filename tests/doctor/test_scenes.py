@@ -211,6 +211,8 @@ def test_a_running_sidelb_is_recognised_and_compared():
     with three_servers() as scene:
         with Sidelb(ASK, listener=LISTENER, namespace=scene.namespace) as running:
             running.wait_until_up('db1.example.com', 'db2.example.com', 'db3.example.com')
+            running.wait_for_status('an address is not checked', lambda status: all(
+                address['state'] == 'up' for member in status['members'] for address in member['addresses']))
             scene.zone.set_addresses(RING, ['10.0.0.11', '10.0.0.12', '10.0.0.14'])
             found = found_in(scene, SIDELB_STATUS_SOCKET=running.status_path)
     assert found['host.listener'][1].startswith('127.0.0.1:5432 is served by SideLB ')
