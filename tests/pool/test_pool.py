@@ -262,3 +262,19 @@ def test_a_thousand_members_are_taken_evenly(log):
     for _ in range(3000):
         pool.take()
     assert set(member.active for member in pool.members) == set([3])
+
+
+def test_an_answer_of_thousands_of_addresses_is_taken_in_slice_by_slice(log):
+    """Sessions get their turn in between: each slice is a few milliseconds."""
+    events, slices = [], []
+
+    def pause():
+        slices.append(len(events))
+        del events[:]
+    pool = Pool(RoundRobin(lambda: 0.0), log, Clock(100.0), defaults(check='off'), pause)
+    pool.observers.append(lambda event, subject: events.append(event))
+    for network in range(2):
+        pool.update('ring', [(None, [('10.%d.%d.%d' % (network, number // 250, number % 250), 5432)])
+                             for number in range(4000)])
+    assert sum(slices) + len(events) >= 4000 + 8000             # came, and left
+    assert max(slices + [len(events)]) < 200
