@@ -63,10 +63,10 @@ class Budget(object):
 
     def taken_beside(self, share):
         """What others have, or must be able to have."""
-        others = [other for other in self._shares if other is not share]
+        others, floor = [other for other in self._shares if other is not share], self.floor
         staying = sum(1 for other in others if not other.leaving)
         to_come = max(0, self.services - 1 - staying)
-        return to_come * self.floor + sum(max(other.taken, 0 if other.leaving else self.floor) for other in others)
+        return to_come * floor + sum(max(other.taken, 0 if other.leaving else floor) for other in others)
 
 
 class Share(object):
@@ -90,6 +90,11 @@ class Share(object):
         """How many sessions it can have at most, when nobody else has more than the floor."""
         budget = self._budget
         return max(1, (budget.total - (budget.services - 1) * budget.floor) // self._each)
+
+    def has_room(self):
+        """Whether it may take one more session: asked for each, and nearly always answered by the floor, however many others
+        there are."""
+        return len(self.sessions) < self._budget.floor // self._each or self.left() > 0
 
     def left(self):
         """How many more sessions it may take now."""

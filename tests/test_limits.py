@@ -78,6 +78,7 @@ def test_together_they_never_have_more_than_there_is_and_each_gets_its_floor(see
         if chance.random() < 0.6:
             if len(share.sessions) < budget.floor // share._each:
                 assert share.left()
+            assert share.has_room() == bool(share.left())
             if share.left():
                 share.sessions.add(next(names))
         elif share.sessions:

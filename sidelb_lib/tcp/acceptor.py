@@ -57,7 +57,7 @@ class Acceptor(PausesAccepting, StreamServer):
         tells us of."""
         if Acceptor.full(self):
             return True
-        if self._share.left():
+        if self._share.has_room():
             return False
         self._paused = self.queue_is_old = True
         if self._look is None:             # each end of a session leads here again

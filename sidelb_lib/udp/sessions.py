@@ -113,7 +113,7 @@ class SessionTable(object):
             return None
         if len(self.by_key) >= self.limit:
             self._make_room('max_sessions=%d reached' % self.limit)
-        elif self._share is not None and not self._share.left():
+        elif self._share is not None and not self._share.has_room():
             self._make_room('other services have the open files')
         session = Session(key, client, client_socket, self._clock())
         try:

@@ -20,6 +20,9 @@ class Others(object):
     def __init__(self, room):
         self.room = room
 
+    def has_room(self):
+        return self.left() > 0
+
     def left(self):
         return max(0, self.room - len(self.sessions))
 
