@@ -9,7 +9,8 @@ from ..errors import ALL_FULL, ALL_TRIED, NOBODY_ELIGIBLE, NOBODY_KNOWN, NobodyR
 from ..hub import never_waits
 from .choosing import LAST_RESORT, Choosing
 from .health import Health
-from .members import UP, Lease, Tried, Verdict
+from .lease import Lease, Tried
+from .members import UP, Verdict
 from .roles import Roles
 from .shares import excesses
 from .slow_start import SlowStart
