@@ -12,13 +12,13 @@ import pytest
 from gevent.event import Event
 from gevent.server import StreamServer
 
-from ..support.clients import read_line
-from ..support.nameserver import name_server, until
+from ..support.clients import how_it_ends, read_line
+from ..support.nameserver import dead, name_server, until
 from ..support.netns import NetworkNamespace, entered
 from ..support.processes import Process
 from ..support.program import COMMAND, Sidelb, clean_environ, run_sidelb
 from ..support.requirements import need_namespaces
-from ..support.servers import Server
+from ..support.servers import Server, servers_on
 from ..udp.parts import NamedEcho
 from .test_field_faults import set_kernel
 from .test_signals import BLOCKED
@@ -54,6 +54,24 @@ def test_1d_a_client_that_waits_for_a_server_has_not_lost_the_time_in_which_nobo
             sidelb.signal(signal.SIGCONT)
             assert read_line(client) == 'A'
             client.close()
+
+
+@pytest.mark.parametrize('settings', [
+    ['ring_domain=db.test:5432', 'connect_timeout=20s'], ['127.0.0.1:1', 'check=off', 'server_wait=20s'],
+    ['127.0.0.1:1', 'accept_proxy=127.0.0.1', 'proxy_timeout=20s']], ids=['for DNS', 'for a server', 'for a header'])
+def test_1f_a_second_signal_resets_whoever_waits_whatever_for(settings):
+    with name_server() as names:
+        names.misbehave(dead)
+        with Sidelb(*settings, environ={'SIDELB_RESOLVER': '%s:%d' % names.address}) as sidelb:
+            clients = [sidelb.connect() for _ in range(3)]
+            sidelb.wait_for_status('they do not wait', lambda snapshot: snapshot['connections']['active'] == 3)
+            sidelb.signal(signal.SIGTERM)
+            sidelb.wait_for_log('draining')
+            sidelb.signal(signal.SIGTERM)
+            assert [how_it_ends(client) for client in clients] == ['reset'] * 3
+            assert sidelb.process.wait(10) == 0
+            for client in clients:
+                client.close()
 
 
 # --- 3: verdicts -------------------------------------------------------------------------------------------------------
@@ -130,6 +148,15 @@ def test_4a_a_tcp_probe_is_seen_by_no_server_whichever_way_it_comes(ip, settings
 
 
 # --- 5: what others have written ---------------------------------------------------------------------------------------
+
+def test_5e_a_hosts_file_of_windows_names_servers_in_any_case():
+    need_namespaces()
+    with NetworkNamespace() as namespace:
+        namespace.write_hosts('127.0.0.1 localhost\r\n127.0.0.2 DB.test\r\n127.0.0.3 db.test. # x\r\n')
+        with servers_on(['127.0.0.2', '127.0.0.3'], ['A', 'B'], port=5000, namespace=namespace):
+            with Sidelb('ring_domain=Db.Test.:5000', 'check=off', namespace=namespace) as sidelb:
+                assert sorted(sidelb.who() for _ in range(4)) == ['A', 'A', 'B', 'B']
+
 
 @pytest.mark.parametrize('text', [b'\xef\xbb\xbf%s\n', b'\xef\xbb\xbf# servers\r\n%s\r\n', b'# \xc4\x85 \x85 \xa0\n\n%s'],
                          ids=['mark', 'mark and CRLF', 'bytes of a comment'])
