@@ -38,7 +38,7 @@ def verdict(service):
     if waiting:
         wrong.append(plural(waiting, 'client') + ' waiting')
     if service['proto'] == 'tcp' and service['connections'].get('active', 0) >= service['connections'].get('most', 1e9):
-        wrong.append('max_connections is reached')
+        wrong.append('the limit of %s is reached' % plural(service['connections']['active'], 'connection'))
     wrong += ['DNS ' + ring['state'] for ring in service['rings'] if ring['state'] not in ('ok', 'pending')][:1]
     if service['state'] in ('draining', 'stopped'):
         wrong.append('stopping')

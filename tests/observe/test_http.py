@@ -152,7 +152,7 @@ def test_not_ready_at_max_connections():
     with Server('A') as server, sidelb_with_http(server, 'max_connections=1') as sidelb:
         with contextlib.closing(sidelb.connect()) as client:
             assert read_line(client) == 'A'
-            wait_for_answer(sidelb, '/readiness', 503, 'the only server is up, max_connections is reached\n')
+            wait_for_answer(sidelb, '/readiness', 503, 'the only server is up, the limit of 1 connection is reached\n')
         wait_for_answer(sidelb, '/readiness', 200, 'the only server is up')
 
 

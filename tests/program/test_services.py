@@ -126,6 +126,7 @@ def test_a_busy_service_leaves_the_others_a_quarter_of_their_even_part_and_takes
             counts = sidelb.status()['services']
             assert [counts[name]['connections']['active'] for name in ('one', 'two')] == [52, 8]
             assert [counts[name]['connections']['most'] for name in ('one', 'two')] == [52, 8]
+            assert counts['one']['verdict']['text'].endswith('the limit of 52 connections is reached')
             for client in busy:
                 client.close()
             assert [read_line(client) for client in quiet[8:]] == ['B'] * 12

@@ -22,7 +22,7 @@ def end_for_a_newcomer(one):
 
 
 @pytest.mark.parametrize('end, reason, settings', [
-    (lambda one: None, 'answered', {'responses': '1'}), (end_by_silence, 'idle', {'session_timeout': '10ms'}),
+    (lambda one: None, 'answered', {'responses': '1'}), (end_by_silence, 'idle', {'session_timeout': '100ms'}),
     (end_for_a_newcomer, 'evicted', {'max_sessions': 1}), (end_by_hand, 'admin', {})])
 def test_a_line_says_who_where_how_long_why_and_how_much(balancer, echo, monkeypatch, end, reason, settings):
     lines, one = [], balancer(**settings)
