@@ -28,6 +28,7 @@ from .feed import Feed
 from .listener import bind_listener
 from .loops import Loops
 from .rebalancing import Rebalancing
+from .session_limit import session_limit
 
 #: Settings of which the policy is made, and who is told to it; options of servers count, too.
 CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'prefer', 'check',
@@ -237,19 +238,7 @@ class Service(object):
             self._access_log = None
 
     def _session_limit(self):
-        most = self._share and self._share.most
-        if self.settings.proto == 'udp':
-            return self._affordable('max_sessions', most or self._budget.sessions)
-        return self._affordable('max_connections', most or self._budget.connections)
-
-    def _affordable(self, key, most):
-        """The setting `key`, or as much of it as the limit of open files allows: a session that was accepted but gets
-        no descriptor towards its server would be reset, one that waits in the kernel's queue is merely late."""
-        wanted = getattr(self.settings, key) or most
-        if wanted > most:
-            self.log.warning('few_descriptors', '{key}={wanted} needs more open files than the limit allows: it is '
-                             '{most}', key=key, wanted=wanted, most=most)
-        return min(wanted, most)
+        return session_limit(self.settings, self._budget, self._share, self.log)
 
     def _start_prober(self):
         settings = self.settings
