@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from ..errors import DRAIN
 from ..hub import never_waits
+from ..net.own_listener import was_meant_for
 from ..net.resets import abort
 from ..net.workers import Workers
 from .acceptor import Acceptor
@@ -56,8 +57,8 @@ class TcpServer(Acceptor):
     @never_waits
     def do_handle(self, client, peer):
         """Called by the hub: the session's greenlet starts at once and comes back here at its first wait."""
-        if peer[:2] in self.own_ends and client.getsockname()[:2] == self.own_ends[peer[:2]]:
-            return self._refuse_loop(client)
+        if peer[:2] in self.own_ends and was_meant_for(client, self.own_ends[peer[:2]]):
+            return self._refuse_loop(client, peer)
         session = self._session_of(self, client, peer, self.clock())
         self.sessions.add(session)
         self._workers.run(session.begin)
@@ -84,11 +85,11 @@ class TcpServer(Acceptor):
             from ..net.source import Source
             self.make_socket = (Source(settings.source).new_socket,)
 
-    def _refuse_loop(self, client):
+    def _refuse_loop(self, client, peer):
         """The client is one of our own connections to a server, whose address leads to us. Both ends of it are compared: a
         client may have the same local port towards us as we have towards a server."""
         self._log.warning('loop', 'a connection to the server {address} came back to the listener and was reset: that '
-                          'address leads to SideLB itself', address=peer_text(client.getsockname()))
+                          'address leads to SideLB itself', address=peer_text(self.own_ends[peer[:2]]))
         abort(client)
         client.close()
 

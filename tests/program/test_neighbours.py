@@ -12,12 +12,12 @@ import pytest
 from gevent.event import Event
 from gevent.server import StreamServer
 
-from ..support.clients import how_it_ends, read_line
+from ..support.clients import connect, how_it_ends, read_line
 from ..support.nameserver import dead, name_server, until
 from ..support.netns import NetworkNamespace, entered
-from ..support.processes import Process
+from ..support.processes import Process, run
 from ..support.program import COMMAND, Sidelb, clean_environ, run_sidelb
-from ..support.requirements import need_namespaces
+from ..support.requirements import need_namespaces, need_program
 from ..support.servers import Server, servers_on
 from ..udp.parts import NamedEcho
 from .test_field_faults import set_kernel
@@ -148,6 +148,24 @@ def test_4a_a_tcp_probe_is_seen_by_no_server_whichever_way_it_comes(ip, settings
 
 
 # --- 5: what others have written ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('family, server, listener', [
+    ('ip', '127.0.0.9', '127.0.0.1:6000'), ('ip6', 'fd00::9', '[::1]:6000'), ('ip', '127.0.0.9', '0.0.0.0:6000')])
+def test_5d_a_rule_that_leads_servers_to_the_listener_makes_no_loop(family, server, listener):
+    need_namespaces()
+    with NetworkNamespace(['fd00::9']) as namespace:
+        for rule in ('add table %s nat', 'add chain %s nat out { type nat hook output priority -100 ; }',
+                     'add rule %s nat out %s daddr ' + server + ' tcp dport 7000 redirect to :6000'):
+            finished = run([need_program('nft', 'nftables')] + rule.replace('%s', family).split(), namespace=namespace)
+            assert finished.returncode == 0, finished
+        with Sidelb('[%s]:7000' % server if ':' in server else server + ':7000', 'check=off', 'max_connections=50',
+                    namespace=namespace, listener=listener) as sidelb:
+            ip = '::1' if family == 'ip6' else '127.0.0.1'
+            with contextlib.closing(connect((ip, 6000), namespace=namespace)) as client:
+                assert how_it_ends(client) == 'reset'
+            sidelb.wait_for_log('warning a connection to the server .*9.*:7000 came back to the listener')
+            assert sidelb.status()['connections']['total'] < 5
+
 
 def test_5e_a_hosts_file_of_windows_names_servers_in_any_case():
     need_namespaces()
