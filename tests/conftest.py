@@ -34,8 +34,7 @@ SLOW = ('tests/program/', 'tests/demo/', 'tests/doctor/', 'tests/support/', 'tes
 def pytest_configure(config):
     if hasattr(config, 'workerinput'):
         keep_hub_waiting()
-        if sys.version_info[0] == 2:
-            poll_for_tests(config)
+        poll_for_tests(config)
     # Capturing is suspended at this moment: descriptor 2 is where the user sees it.
     config.sidelb_watchdog = Watchdog(TEST_SECONDS, os.dup(2))
     # Python 3.12 warns of each child that is started beside the watchdog's thread, which only ever sleeps.
@@ -50,8 +49,9 @@ def keep_hub_waiting():
 
 
 def poll_for_tests(config):
-    """For the workers of `pytest -n` on Python 2.7: the real thread puts the next test into a queue that is older than the
-    patching, and gevent 22.10 loses what wakes the greenlet that waits there. No such greenlet, then: look, and take."""
+    """For the workers of `pytest -n` on Python 2.7 and 3.6: the real thread puts the next test into a queue that is older
+    than the patching, and gevent 22.10 loses what wakes the greenlet that waits there. No such greenlet, then: look, and
+    take. Later versions of pytest-xdist do not receive in this way."""
     for plugin in config.pluginmanager.get_plugins():
         if type(plugin).__name__ == 'WorkerInteractor':
             plugin.channel = PolledChannel(plugin.channel)
