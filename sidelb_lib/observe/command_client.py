@@ -81,7 +81,8 @@ def reload(paths):
     mistakes = []
     for path in paths:
         answer = answer_of(ask(path, b'reload {}\n', RELOAD_SECONDS), path)
-        mistakes += [_shown(mistake) for mistake in answer.get('mistakes', [])]
+        told = answer.get('mistakes')
+        mistakes += [_shown(mistake) for mistake in (told if isinstance(told, list) else [])]
         if not answer.get('ok'):
             mistakes.append('%s: %s' % (printable(path), reason_of(answer)))
     return mistakes

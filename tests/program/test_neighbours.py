@@ -261,7 +261,8 @@ def saying(data):
     ('sessions', b'[' * 100000, 'this instance is too old'),
     ('drain x', b'{"ok": false, "error": ["\\u009b2J"]}', r'2J'),
     ('reload', b'{"ok": false, "mistakes": ["\\u001b[2J"], "error": "wrong"}', r'\x1b[2J'),
-], ids=['nothing', 'no end', 'an end', 'escapes', 'nested', 'no text', 'mistakes'])
+    ('reload', b'{"ok": false, "mistakes": 5}', 'no reason was given'),
+], ids=['nothing', 'no end', 'an end', 'escapes', 'nested', 'no text', 'mistakes', 'no mistakes'])
 def test_9j_whatever_answers_a_command_the_error_is_a_plain_line(tmpdir, command, data, error):
     path = str(tmpdir.join('socket'))
     with somebody_who_answers(path, saying(data)):
