@@ -14,6 +14,7 @@ import itertools
 import gevent
 from gevent.event import Event
 
+from ..compat import paced
 from ..errors import FAILED, IDLE
 from ..net.resets import unacknowledged
 
@@ -29,6 +30,7 @@ PATIENCE = 120.0                   # seconds without progress
 QUIET = 2.0                        # seconds of silence after which a session may be ended for its age
 FIRST_LOOK, LONGEST_LOOK = 0.005, 0.5        # seconds between two looks at a delivery: each is half as long again
 SLOWEST_SWEEP = 10.0               # seconds between two looks for silent sessions
+SWEPT_AT_ONCE = 32                 # sessions that are looked at before traffic gets its turn
 
 
 def reason_of(relay):
@@ -122,9 +124,7 @@ class Sweeper(object):
             stood_still = self._clock() - due
             if stood_still > seconds:
                 self._forgive(stood_still)
-            for position, session in enumerate(list(self._sessions)):
-                if position % 256 == 255:
-                    gevent.sleep(0)       # let traffic pass
+            for session in paced(list(self._sessions), SWEPT_AT_ONCE):
                 if session in self._sessions and session.relay is not None:
                     self._look(session)
 

@@ -7,6 +7,7 @@ import traceback
 import gevent
 from gevent.event import Event
 
+from ..compat import paced
 from ..errors import DOWN, FAILED, IDLE, REMOVED, NobodyReachable
 from ..hub import never_waits
 from ..net.endpoints import endpoint_text
@@ -16,6 +17,7 @@ from .upstreams import HostIsShort
 MAX_BYTES = 65536                  # no datagram is longer: 65,507 bytes in IPv4, 65,527 in IPv6
 MAX_KEPT_BYTES = 4096              # an unanswered datagram up to this size is sent again after a refusal
 SLOWEST_SWEEP = 10.0               # seconds
+SWEPT_AT_ONCE = 256                # sessions that are looked at before traffic gets its turn
 
 # Why a session has ended, in a word for logs, beside those of `errors`.
 ANSWERED, EVICTED = 'answered', 'evicted'      # as many replies as `responses` wants; it made room
@@ -242,9 +244,7 @@ class SessionTable(object):
     def sweep(self):
         """End the sessions that nobody has used for `session_timeout`."""
         silent_since = self._clock() - self._settings.session_timeout
-        for position, session in enumerate(list(self.by_key.values())):
-            if position % 256 == 255:
-                gevent.sleep(0)           # let traffic pass
+        for session in paced(list(self.by_key.values()), SWEPT_AT_ONCE):
             if session.last_used <= silent_since:
                 self.end(session, IDLE)
 

@@ -13,12 +13,13 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from sidelb_lib.compat import SocketError, bare_socket, find_splice, monotonic
+from sidelb_lib.compat import READ, SocketError, bare_socket, find_splice, monotonic
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.net import connect as connecting
 from sidelb_lib.net import resets
 from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.pool.merging import Group
+from sidelb_lib.tcp.ending import Sweeper
 from sidelb_lib.tcp.server import TcpServer
 from sidelb_lib.tcp.session import Session
 from sidelb_lib.tcp.splicing import RelayResources
@@ -176,6 +177,31 @@ def test_a_peer_that_takes_nothing_does_not_hold_the_session_for_ever(monkeypatc
         reset(server)
         assert ends.ended() == {'server_reset': 1}
         client.close()
+
+
+class Watched(object):
+    """What the sweeper looks at."""
+
+    relay = True
+
+
+def test_traffic_passes_while_very_many_sessions_are_looked_at(monkeypatch):
+    sessions, looks, heard = set(Watched() for _ in range(4000)), [], []
+    one, other = tcp_pair()
+
+    def look(sweeper, session):
+        looks.append(session)
+        if len(looks) == 100:
+            one.send(b'a')
+    monkeypatch.setattr('sidelb_lib.tcp.ending.Sweeper._look', look)
+    monkeypatch.setattr('sidelb_lib.tcp.ending.SLOWEST_SWEEP', 0.01)
+    with contextlib.closing(one), contextlib.closing(other), Ends() as ends:
+        watcher = gevent.get_hub().loop.io(other.fileno(), READ)
+        watcher.start(lambda: (heard.append(len(looks)), watcher.stop()))
+        sweeping = gevent.spawn(Sweeper(sessions, monotonic, ends.server).run)
+        wait_until('the sweep has not ended', lambda: len(looks) >= len(sessions))
+        sweeping.kill()
+    assert heard[0] < 1000
 
 
 @contextlib.contextmanager
