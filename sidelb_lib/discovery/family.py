@@ -48,7 +48,9 @@ class FamilyState(object):
         return self.kind == EMPTY and bool(self.ips)
 
     def forgets_in(self, now, hold, obsolete):
-        """Seconds until an address goes for want of an answer that has it, or None."""
+        """Seconds until an address goes for want of an answer that has it, or None. While answers fail none goes."""
+        if self.kind == FAILED:
+            return None
         ends = [self.empty_since + hold] if self.held else [since + obsolete for since in self._missing.values()]
         return max(min(ends) - now, 0.01) if ends else None
 

@@ -169,6 +169,17 @@ def test_an_address_that_an_answer_leaves_out_is_kept_for_dns_obsolete(make_ring
     assert known(ring) == ['10.9.0.2', '10.9.0.3']
 
 
+def test_an_address_that_is_kept_for_dns_obsolete_makes_no_look_ups_while_they_fail(make_ring):
+    ring = make_ring(obsolete=10.0)
+    for ips in ('10.9.0.1', '10.9.0.2'), ('10.9.0.2',):
+        ring.book.answer = found(ips, 60, (NAME,))
+        ring.look_up()
+    ring.clock.now += 10
+    ring.book.answer = failed('SERVFAIL')
+    assert [ring.look_up() for _ in range(4)] == [1, 2, 4, 8]
+    assert known(ring) == ['10.9.0.1', '10.9.0.2']
+
+
 def test_rotating_parts_of_all_servers_make_none_come_and_go(make_ring):
     """Three of ten in each answer, as some name servers give them."""
     ring = make_ring(obsolete=10.0)
