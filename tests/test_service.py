@@ -93,7 +93,7 @@ def test_while_nobody_is_known_a_client_that_waits_has_the_name_looked_up(dns, e
     with serving(dns, near, None, proto=proto, refresh=300.0) as service:
         source, = service.sources or wait_until('there is a source', lambda: service.sources)
         wait_until('its first look-up has ended', lambda: source.state == 'empty')
-        source._shortest = 0.0
+        source._pace.shortest = 0.0
         asked = dns.count(NEAR)
         dns.zone.set_addresses(NEAR, ['127.0.0.1'])
         if proto == 'tcp':

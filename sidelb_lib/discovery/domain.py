@@ -12,7 +12,7 @@ from ..pool.merging import tier_of
 from ..resolver.answers import FOUND
 from .family import FamilyState, state_of_lookup
 from .looked_up import LookedUp
-from .pace import last_error, retry_delay
+from .pace import Pace, last_error, smallest_ttl
 
 MAX_ADDRESSES = 4096         # of one ring
 
@@ -42,13 +42,11 @@ class Domain(LookedUp):
         self._options = options
         self._book = book
         self._log = log
-        self._refresh = refresh
         self._hold = hold
         self._obsolete = obsolete
-        self._shortest = min(shortest, refresh)
-        self._random = random
+        self._new_pace = lambda: Pace(min(shortest, refresh), refresh, random)
+        self._pace = self._new_pace()
         self._families = {'A': FamilyState(), 'AAAA': FamilyState()}
-        self._failures = 0
         self._published = None
         self._endpoints = []            # of all families, sorted
         self._endpoint_set = frozenset()
@@ -73,7 +71,7 @@ class Domain(LookedUp):
 
     def _rest(self, delay):
         """Wait for `delay` seconds, for `refresh_now`, or until a server is needed."""
-        first = min(delay, max(0, self._began + self._shortest - self._clock()))
+        first = min(delay, max(0, self._began + self._pace.shortest - self._clock()))
         if not self._wake.wait(first) and not (self._is_needed and not self._is_served()):
             self._wake.wait(delay - first)
 
@@ -90,7 +88,7 @@ class Domain(LookedUp):
         """A server is needed: none is known, or `endpoint` has failed. When no server of this name is up, look it up."""
         if endpoint is not None and endpoint not in self._endpoint_set:
             return
-        if self._began is not None and self._clock() - self._began < self._shortest:
+        if self._began is not None and self._clock() - self._began < self._pace.shortest:
             self._is_needed = True
         elif not self._is_served():
             self._wake.set()
@@ -145,41 +143,15 @@ class Domain(LookedUp):
 
     def _delay(self):
         """Seconds to wait for the next look-up."""
-        pace = self._ttl()
-        pace = self._refresh if pace is None else min(max(pace, self._shortest), self._refresh)
-        if self.state == 'ok':
-            self._failures = 0
-            return min([pace] + self._ends())
-        delay = self._back_off()
-        if any(family.kind == FOUND for family in self._all_families()):
-            delay = min(delay, pace)
-        elif self.state == 'empty':
-            delay = self._negative_pace(delay)
-        return min([delay] + self._ends())
+        return min([self._pace.after(self.state, self._families.values())] + self._ends(self._families))
 
-    def _negative_pace(self, delay):
-        """A name that does not exist yet: its zone says how long that is believed (RFC 2308, section 5); who asks a cache
-        earlier gets the same answer."""
-        ttls = [family.negative_ttl for family in self._families.values() if family.negative_ttl is not None]
-        return min(max(min(ttls), self._shortest), self._refresh) if ttls else delay
-
-    def _ends(self):
+    def _ends(self, families):
         """[seconds until addresses go that the last answers did not have]."""
-        ends = [family.forgets_in(self._clock(), self._hold, self._obsolete) for family in self._all_families()]
+        ends = [family.forgets_in(self._clock(), self._hold, self._obsolete) for family in families.values()]
         return [end for end in ends if end is not None]
 
     def _ttl(self):
-        """The smallest TTL of what is in use, or None."""
-        ttls = [family.ttl for family in self._all_families() if family.ips and family.ttl is not None]
-        return min(ttls) if ttls else None
-
-    def _all_families(self):
-        """All FamilyStates whose TTL and hold count."""
-        return self._families.values()
-
-    def _back_off(self):
-        self._failures += 1
-        return retry_delay(self._failures, self._shortest, self._refresh, self._random)
+        return smallest_ttl(self._families.values())
 
     def _unexpected(self, error):
         if error != self._error:
@@ -187,7 +159,7 @@ class Domain(LookedUp):
                             source=self.source, error=error)
         self._error = error
         self._enter('failing')
-        return self._back_off()
+        return self._pace.back_off()
 
 
 #: state -> (level, event, template) of the line in the log when it begins.

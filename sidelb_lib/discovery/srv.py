@@ -6,11 +6,13 @@ from collections import namedtuple
 import gevent
 from gevent.pool import Pool as Workers
 
+from ..hub import never_waits
 from ..net.endpoints import Endpoint, endpoint_key, endpoint_text
 from ..pool.merging import Group, Options
 from ..resolver.answers import FOUND, empty
 from .domain import MAX_ADDRESSES, Domain
 from .family import FamilyState, state_of_lookup
+from .pace import smallest_ttl
 
 #: One server of an SRV name, as its records say.
 Target = namedtuple('Target', 'name port priority weight')
@@ -18,6 +20,8 @@ Target = namedtuple('Target', 'name port priority weight')
 MAX_TARGETS = 256
 _MAX_TIER = 9
 _AT_ONCE = 16                 # targets that are looked up at the same time
+_IN_A_SECOND = 4              # so many targets that serve are looked up, on average, however short their TTLs
+_SLACK = 0.5                  # seconds that a target is asked before its time, along with others
 _GATHERING = 0.1              # seconds between two looks at what has come in
 _NOT_AVAILABLE = 'the name says that this service is not available (target .)'
 
@@ -76,13 +80,24 @@ def scaled(weights):
     return [weight / mean for weight in weights]
 
 
+class _Host(object):
+    """The addresses of one target. They have a TTL of their own: with that of the records, 0 at Consul, all targets would
+    be asked for at each look-up."""
+
+    def __init__(self, pace):
+        self.families = {'A': FamilyState(), 'AAAA': FamilyState()}
+        self.pace = pace
+        self.asked = float('-inf')
+        self.pause = 0               # seconds from then until it is asked again
+
+
 class Srv(Domain):
     """The servers that an SRV name lists: each target and port is one server, with all addresses of the target.
 
     `port` is None, or the port of all servers whatever the records say. `resolver` is asked for the records, `book` for the
     addresses of targets. `options` are those of the name as a whole. A target that the records do not have any more leaves
     at once, or after `obsolete` seconds; an empty answer for the name itself is distrusted for `hold` seconds, as that for
-    the addresses of a target.
+    the addresses of a target. Each look-up asks for the records, and for the targets that are due.
     """
 
     kind = 'srv'
@@ -95,7 +110,8 @@ class Srv(Domain):
         self._targets = []
         self._missing = {}           # Target that the last records did not have -> since when
         self._logged = set()         # records that were logged
-        self._hosts = {}             # (target's name, port) -> {'A': FamilyState, 'AAAA': FamilyState}
+        self._hosts = {}             # (target's name, port) -> _Host
+        self._asks_all = False       # at the next look-up, whatever the TTLs are
         names.follow(self.source, (), [self.name])
 
     def close(self):
@@ -108,7 +124,8 @@ class Srv(Domain):
             for target in self._targets])
 
     def look_up(self):
-        """One look-up: of the records, then of all targets. Returns the seconds until the next."""
+        """One look-up: of the records, then of the targets that are due. Returns the seconds until the next."""
+        asks_all, self._asks_all = self._asks_all, False
         srv = self._families['SRV']
         for _, answer in self._resolver.records(self.query, ('SRV',)):
             srv.take(_without_dot(answer), self._clock(), self._hold)
@@ -120,10 +137,10 @@ class Srv(Domain):
         former, self._hosts = self._hosts, {}
         for target in self._targets:
             key = target.name, target.port
-            self._hosts[key] = former.get(key) or {'A': FamilyState(), 'AAAA': FamilyState()}
+            self._hosts[key] = former.get(key) or _Host(self._new_pace())
         if not self._is_new():                   # what is known of them counts at once
             self._publish_changes()
-        self._look_up_targets()
+        self._look_up_targets(self._targets if asks_all else self._due_targets())
         self._publish_changes()
         state, self._error = self._judge()
         self._change_state(state)
@@ -141,9 +158,43 @@ class Srv(Domain):
                              if (target.name, target.port) not in present and now - when < self._obsolete)
         return sorted(self._missing)[:MAX_TARGETS]
 
-    def _look_up_targets(self):
+    @never_waits
+    def refresh_now(self):
+        self._asks_all = True
+        Domain.refresh_now(self)
+
+    def _due_targets(self):
+        """Those whose time has come; when nobody is up all but those that were asked a moment ago, whatever their TTLs."""
+        now, is_served = self._clock() + _SLACK, self._is_served()
+        return [target for target in self._targets if now - self._host_of(target).asked >= (
+            self._pause_of(target) if is_served else self._spacing())]
+
+    def _pause_of(self, target):
+        """Seconds between two look-ups of the target: one that is down may have moved, and does not wait for others."""
+        pause = self._host_of(target).pause
+        is_up = any(self._pool.is_up(endpoint) for endpoint in self._addresses_of(target))
+        return max(pause, self._spacing()) if is_up else pause
+
+    def _spacing(self):
+        return min(max(self._pace.shortest, len(self._targets) / _IN_A_SECOND), self._pace.longest)
+
+    def _delay(self):
+        """The records have a pace of their own, and so has each target."""
+        state, _ = state_of_lookup(self._families)
+        delays = [self._pace.after(state, self._families.values())] + self._ends(self._families)
+        due = [self._host_of(target).asked + self._pause_of(target) for target in self._targets]
+        return min(delays + [max(min(due) - self._clock(), self._pace.shortest)] if due else delays)
+
+    def _ttl(self):
+        of_all = [self._families] + [host.families for host in self._hosts.values()]
+        return smallest_ttl([family for families in of_all for family in families.values()])
+
+    def _host_of(self, target):
+        return self._hosts[target.name, target.port]
+
+    def _look_up_targets(self, targets):
         workers = Workers(_AT_ONCE)
-        all_done = gevent.spawn(lambda: workers.map(self._look_up_target, self._targets))
+        all_done = gevent.spawn(lambda: workers.map(self._look_up_target, targets))
         try:
             while not all_done.ready():
                 all_done.join(_GATHERING)
@@ -159,13 +210,16 @@ class Srv(Domain):
         return self.state == 'pending'
 
     def _look_up_target(self, target):
-        families = self._hosts[target.name, target.port]
+        host = self._host_of(target)
         for rdtype, answer in self._book.answers(target.name + '.', target.port):
-            families[rdtype].take(answer, self._clock(), self._hold, self._obsolete)
+            host.families[rdtype].take(answer, self._clock(), self._hold, self._obsolete)
+        state, _ = state_of_lookup(host.families)
+        host.asked = self._clock()
+        host.pause = min([host.pace.after(state, host.families.values())] + self._ends(host.families))
 
     def _addresses_of(self, target):
-        families = self._hosts[target.name, target.port].values()
-        return sorted(set(Endpoint(ip, target.port) for family in families for ip in family.ips), key=endpoint_key)
+        families = self._host_of(target).families
+        return sorted(set(Endpoint(ip, target.port) for family in families.values() for ip in family.ips), key=endpoint_key)
 
     def _publish_changes(self):
         options, groups, count = options_of(self._targets, self._options), [], 0
@@ -183,7 +237,7 @@ class Srv(Domain):
         state, error = state_of_lookup(self._families)
         if state != 'ok':
             return state, error
-        judged = [(target, state_of_lookup(self._hosts[target.name, target.port])) for target in self._targets]
+        judged = [(target, state_of_lookup(self._host_of(target).families)) for target in self._targets]
         wrong = [(target, its) for target, its in judged if its[0] in ('partial', 'failing')]
         if wrong:
             target, (_, error) = wrong[0]
@@ -191,9 +245,6 @@ class Srv(Domain):
         if not any(its[0] in ('ok', 'holding') for _, its in judged):
             return 'empty', 'none of its %d targets has an address' % len(judged) if judged else 'no usable record'
         return state, error
-
-    def _all_families(self):
-        return [family for families in [self._families] + list(self._hosts.values()) for family in families.values()]
 
     def _log_useless(self, records):
         for record in records:

@@ -16,6 +16,7 @@ from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.merging import Options
 from sidelb_lib.pool.pool import Pool
 from tests.support import nameserver
+from tests.support.clock import Clock
 from tests.support.knot import Knot
 from tests.support.nameserver import name_server
 from tests.support.recording import RecordingLog
@@ -84,12 +85,12 @@ def test_of_too_many_targets_the_preferred_ones_are_taken():
 class Service(object):
     """A pool and its sources, as the service builds them."""
 
-    def __init__(self, address, ring_domains=NAME, **values):
+    def __init__(self, address, ring_domains=NAME, clock=monotonic, **values):
         self.log = RecordingLog()
         values = dict(dict(listener='127.0.0.1:5432', refresh=1.0), **values)
         self.settings = settings.defaults(resolver=(address,), ring_domains=ring_domains, **values)
-        self.pool = Pool(RoundRobin(lambda: 0.0), self.log, monotonic, self.settings)
-        self.source, = Sources(self.settings, self.pool, self.log, monotonic, lambda: 0.0, ('127.0.0.1', 5432), None,
+        self.pool = Pool(RoundRobin(lambda: 0.0), self.log, clock, self.settings)
+        self.source, = Sources(self.settings, self.pool, self.log, clock, lambda: 0.0, ('127.0.0.1', 5432), None,
                                '/nonexistent').all()
 
     @contextlib.contextmanager
@@ -261,6 +262,115 @@ def test_what_stands_in_the_additional_section_is_asked_for_all_the_same(server)
     server.misbehave(additional, NAME, 'SRV')
     with Service(server.address).running() as service:
         assert service.members() == [DB1, DB2]
+
+
+# --- who is asked when -----------------------------------------------------------------------------------------------
+
+class Paced(Service):
+    """Twenty targets of an SRV name with TTL 0, and a clock of the test's."""
+
+    def __init__(self, server, ttl, **values):
+        self.server, self.clock, self.records = server, Clock(), []
+        for number in range(20):
+            self.add(number, ttl)
+        Service.__init__(self, server.address, clock=self.clock, **dict(dict(refresh=60.0), **values))
+        self.source.look_up()
+
+    def add(self, number, ttl, ttl_of_records=0):
+        self.server.zone.set_addresses('n%d.example.com' % number, ['10.9.1.%d' % number], ttl=ttl)
+        self.records.append('10 1 5432 n%d.example.com.' % number)
+        self.server.zone.set(NAME, 'SRV', self.records, ttl=ttl_of_records)
+
+    def move(self, number, ttl):
+        self.server.zone.set_addresses('n%d.example.com' % number, ['10.9.2.%d' % number], ttl=ttl)
+
+    def asked_within(self, seconds):
+        """(questions for the records, for A of targets) while it looks up once a second."""
+        before = len(self.server.asked)
+        for _ in range(seconds):
+            self.clock.now += 1
+            assert self.source.look_up() == 1
+        types = [rdtype for _, rdtype, _ in self.server.asked[before:]]
+        assert types.count('AAAA') == types.count('A')
+        return types.count('SRV'), types.count('A')
+
+    def knows(self, ip):
+        return ip in [address.endpoint[0] for address in self.pool.addresses()]
+
+    def fail(self, *ips):
+        for address in self.pool.addresses():
+            if not ips or address.endpoint[0] in ips:
+                self.pool.report_failure(address, 'refused', self.clock())
+
+
+def test_records_that_do_not_change_cost_one_question_however_many_their_targets(server):
+    service = Paced(server, ttl=60)
+    assert service.asked_within(59) == (59, 0)
+    assert service.asked_within(2) == (2, 20)
+    assert service.asked_within(50) == (50, 0)
+
+
+def test_targets_with_ttl_0_are_asked_four_a_second(server):
+    service = Paced(server, ttl=0)
+    assert service.asked_within(4) == (4, 0)
+    assert service.asked_within(20) == (20, 80)
+
+
+def test_a_target_that_moves_is_found_when_its_ttl_has_passed(server):
+    service = Paced(server, ttl=10)
+    service.move(7, ttl=10)
+    service.asked_within(9)
+    assert service.knows('10.9.1.7')
+    service.asked_within(1)
+    assert service.knows('10.9.2.7') and not service.knows('10.9.1.7')
+
+
+def test_a_new_target_is_asked_at_once_and_others_are_not(server):
+    service = Paced(server, ttl=60)
+    service.add(20, ttl=60)
+    assert service.asked_within(1) == (1, 1)
+    assert service.knows('10.9.1.20')
+
+
+def test_a_look_up_that_a_person_wants_asks_for_all(server):
+    service = Paced(server, ttl=60)
+    service.source.refresh_now()
+    assert service.asked_within(1) == (1, 20)
+    assert service.asked_within(1) == (1, 0)
+
+
+def test_a_target_that_is_down_is_asked_at_its_own_ttl_whatever_others_need(server):
+    service = Paced(server, ttl=1, check_fall=1)
+    service.fail('10.9.1.7')
+    service.move(7, ttl=1)
+    assert service.asked_within(1) == (1, 1)
+    assert service.knows('10.9.2.7')
+
+
+def test_when_nobody_is_up_no_ttl_of_a_target_counts(server):
+    service = Paced(server, ttl=60, check_fall=1)
+    service.asked_within(10)
+    service.fail()
+    service.move(7, ttl=60)
+    assert service.asked_within(1) == (1, 20)
+    assert service.knows('10.9.2.7')
+
+
+def test_a_target_that_cannot_be_looked_up_is_asked_with_back_off(server):
+    service = Paced(server, ttl=60)
+    server.misbehave(nameserver.rcode('SERVFAIL'), 'n20.example.com')
+    service.add(20, ttl=60)
+    service.asked_within(31)
+    assert 5 <= server.count('n20.example.com', 'A') <= 6
+
+
+def test_each_target_is_looked_up_in_its_own_time_when_the_records_last_longer(server):
+    service = Paced(server, ttl=60)
+    service.add(20, ttl=40, ttl_of_records=60)
+    service.clock.now += 1
+    assert service.source.look_up() == 40
+    service.clock.now += 40
+    assert service.source.look_up() == pytest.approx(19)
 
 
 # --- with real name servers ------------------------------------------------------------------------------------------
