@@ -2,7 +2,6 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
-import json
 import socket
 
 import pytest
@@ -12,9 +11,8 @@ from sidelb_lib.observe import metrics
 from ..support.clients import how_it_ends, read_line
 from ..support.metrics import check_with_promtool, fetch, sidelb_with_metrics
 from ..support.nameserver import name_server
-from ..support.places import Reservation
-from ..support.processes import Process
 from ..support.program import Sidelb
+from ..support.prometheus import scraping
 from ..support.requirements import find_program, need, need_program
 from ..support.servers import Server, servers_on
 from ..support.waiting import wait_until
@@ -149,36 +147,20 @@ def test_nobody_times_sessions_where_nobody_can_ask():
 
 
 @pytest.fixture(scope='module', autouse=True)
-def scraping(tmpdir_factory):
-    """A Prometheus that reads a balancer's metrics: (its address, the name of the server), None where there is none.
+def scraped(tmpdir_factory):
+    """A Prometheus that reads a balancer's metrics: (Prometheus, the name of the server), None where there is none.
     It takes 5 s before its first look at anything, so it starts with the first test for the sake of the last."""
     program = find_program('prometheus')
     if not program or not metrics.load():
         yield None
         return
-    directory = tmpdir_factory.mktemp('prometheus')
-    with Server('A') as server, sidelb_with_metrics(server) as sidelb, Reservation(['127.0.0.1']) as place:
-        directory.join('prometheus.yml').write(json.dumps({
-            'global': {'scrape_interval': '500ms', 'scrape_timeout': '500ms'}, 'scrape_configs': [
-                {'job_name': 'sidelb', 'static_configs': [{'targets': ['127.0.0.1:%d' % sidelb.http[1]]}]}]}))
-        with Process([program, '--config.file=%s/prometheus.yml' % directory,
-                      '--storage.tsdb.path=%s/data' % directory,
-                      '--web.listen-address=127.0.0.1:%d' % place.port]) as prometheus:
-            prometheus.wait_for_output('Server is ready to receive web requests', timeout=30)
-            yield place.addresses[0], str(server)
+    with Server('A') as server, sidelb_with_metrics(server) as sidelb:
+        with scraping(program, tmpdir_factory.mktemp('prometheus'), [sidelb.http]) as prometheus:
+            yield prometheus, str(server)
 
 
-def test_prometheus_itself_scrapes_them(scraping):
+def test_prometheus_itself_scrapes_them(scraped):
     need_program('prometheus', 'prometheus')
-    address, name = scraping
-    wait_until('it has no value', lambda: ask_prometheus(address, 'sidelb_member_up{member="%s"}' % name) == '1', 20)
-    wait_until('it is not up', lambda: ask_prometheus(address, 'up{job="sidelb"}') == '1')
-
-
-def ask_prometheus(address, query):
-    """The value of the first result of a query, as text; None if there is none."""
-    path = '/api/v1/query?query=' + ''.join('%%%02x' % ord(character) for character in query)
-    status, _, text = fetch(address, path)
-    assert status == 200, text
-    results = json.loads(text)['data']['result']
-    return str(results[0]['value'][1]) if results else None
+    prometheus, name = scraped
+    wait_until('it has no value', lambda: prometheus.value('sidelb_member_up{member="%s"}' % name) == '1', 20)
+    wait_until('it is not up', lambda: prometheus.value('up{job="sidelb"}') == '1')
