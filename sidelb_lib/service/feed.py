@@ -52,14 +52,17 @@ class Feed(object):
         """The settings `keys` have changed. Servers and rings that stay keep their sources, and so what these know."""
         if self._made is None:           # they are about to be made
             return
+        former = list(self.sources)
         if any(BY_KEY[key].group == 'Discovery' for key in keys):
-            gone = list(self.sources)
             self._made.close()
             self.look_up()
-            self._exchange(gone, [])
+            self._exchange(former, [])
         else:
             self._made.listener_moved(self._own_endpoint())
             self._exchange(*self._made.change(self._settings))
+        for source in self.sources:
+            if source.kind == 'static' and source not in former:
+                source.publish()         # nobody has to be asked: it is in force when the reload says that it is done
 
     def refresh(self):
         """Look up now."""

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -234,6 +235,19 @@ def test_a_server_that_a_person_has_drained_stays_drained(write, servers):      
         reload(sidelb)
         sidelb.wait_for_log('reloaded: .*still draining: %s' % one)
         assert [who(address) for _ in range(4)] == ['B'] * 4
+
+
+def test_the_line_of_a_reload_names_the_drained_servers_that_there_are_after_it(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two))) as sidelb:
+        address_of(sidelb, 'db')
+        sidelb.wait_for_log('servers: 2 new')
+        assert json.loads(sidelb.ask(b'drain {"server": "%s"}\n' % str(one).encode('ascii')).decode('utf-8'))['ok']
+        for backends, refresh in (((two,), '5s'), ((one, two), '5s'), ((two,), '6s'), ((two, one), '5s')):
+            write(service('db', *backends, refresh=refresh))
+            reload(sidelb)
+        told = [re.sub('db: .*', '', line).rstrip('; ') for line in re.findall(r'info reloaded: (.*)', sidelb.log)]
+        assert told == ['', 'still draining: %s' % one] * 2
 
 
 def test_the_log_changes_at_once(write, servers):      # noqa: F811
