@@ -26,7 +26,7 @@ try:
 except ImportError as _error:
     sys.exit('sidelb: %s: install SideLB together with what it needs: pip install .' % _error)
 except KeyboardInterrupt:
-    sys.exit(130)
+    os._exit(130)           # Python's own way out waits for ever for locks of threads that are patched by half
 
 # What only some commands need is imported where it is used: a health check every few seconds should be cheap.
 

@@ -418,6 +418,30 @@ def test_an_interrupt_ends_it_quietly(unix_server):
     assert (ended.code, ended.output, ended.errors) == (130, '', '')
 
 
+#: Raises KeyboardInterrupt at the n-th name that gevent puts in place of one of the standard library.
+INTERRUPTED_WHILE_PATCHING = """
+import sys
+
+def interrupt(frame, event, arg):
+    if frame.f_code.co_name == 'patch_item':
+        left.pop()
+        if not left:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+left = [None] * int(sys.argv[1])
+sys.settrace(interrupt)
+import sidelb
+sys.exit(sidelb.main(['--version']))
+"""
+
+
+@pytest.mark.parametrize('step', [9, 13, 17, 21])
+def test_an_interrupt_while_threads_are_patched_ends_it_quietly(step):
+    ended = run(str(step), program=('-c', INTERRUPTED_WHILE_PATCHING))
+    assert (ended.code, ended.output, ended.errors) == (130, '', '')
+
+
 def test_an_unexpected_error_is_one_line_that_says_where(call, monkeypatch):
     monkeypatch.setattr(sidelb, 'help_text', lambda: {}['missing'])
     code, _, errors = call('--help')
