@@ -58,7 +58,7 @@ class Commands(object):
         self._spare_the_last(found, options, 'drains it')
         seconds = number_of(options, 'seconds', 30.0, 0, MAX_WAIT_SECONDS)
         for name, service, member in found:
-            self._act('drain', who, name, service, member, member.state)
+            self._act('drain', who, name, service, member.name, member.state)
             service.pool.drain(member)
         self._keep()
         # Addresses and not members: DNS may regroup them meanwhile.
@@ -78,13 +78,25 @@ class Commands(object):
         return self._report(found)
 
     def enable(self, options, who):
-        """Take a server in again that was drained."""
-        found = self._find(options)
+        """Take a server in again that was drained, or one that has left since: once it is back."""
+        wanted = text_in(options, 'server')
+        absent = [(name, service) for name, service in self._chosen(options) if service.pool.enable_absent(wanted)]
+        try:
+            found = self._find(options)
+        except Refused:
+            if not absent:
+                raise
+            found = []
+        for name, service in absent:
+            self._act('enable', who, name, service, wanted, 'absent')
         for name, service, member in found:
-            self._act('enable', who, name, service, member, member.state)
+            self._act('enable', who, name, service, member.name, member.state)
             service.pool.drain(member, False)
         self._keep()
-        return self._report(found)
+        return {'servers': self._report(found)['servers'] + [
+            dict(self._service_field(name), server=wanted, state='absent', active=sum(
+                member.active for member in service.pool.departing if member.name == wanted))
+            for name, service in absent]}
 
     def weight(self, options, who):
         """Another weight for a server, until another one is written: a number, a part of the written one, or that again."""
@@ -93,7 +105,7 @@ class Commands(object):
         if 0 in wanted:
             self._spare_the_last(found, options, 'takes its weight away')
         for (name, service, member), weight in zip(found, wanted):
-            self._act('weight', who, name, service, member, '%g' % member.full_weight)
+            self._act('weight', who, name, service, member.name, '%g' % member.full_weight)
             service.pool.weigh(member, weight)
         self._keep()
         return {'servers': [dict(one, weight=round(member.full_weight, 3))
@@ -191,14 +203,14 @@ class Commands(object):
         return {'servers': [dict(self._service_field(name), server=member.name, state=member.state, active=member.active)
                             for name, _, member in found]}
 
-    def _act(self, command, who, name, service, member, former):
+    def _act(self, command, who, name, service, server, former):
         person = who.partition(',')[0]
         if command == 'drain':
-            service.drained_by[member.name] = person
+            service.drained_by[server] = person
         elif command == 'enable':
-            service.drained_by.pop(member.name, None)
-        service.changes.observe_person(command, member.name, person)
-        service.log.info('admin', '{command} {member}{of} by {who}, was {former}', command=command, member=member.name,
+            service.drained_by.pop(server, None)
+        service.changes.observe_person(command, server, person)
+        service.log.info('admin', '{command} {member}{of} by {who}, was {former}', command=command, member=server,
                          of=self._of(name), who=who, former=former)
 
     def _of(self, name):

@@ -74,6 +74,18 @@ class Membership(object):
         self._drained = dict((name, name) for name in drained)
         self._weights = dict(weights)
 
+    def enable_absent(self, name):
+        """A person has no drain wait any more for the server that was drained by this name. Returns whether one did: False
+        where it is here, by whatever name."""
+        kept = [key for key, drained_as in self._drained.items() if drained_as == name]
+        if not kept or any(key in self._addresses for key in kept):
+            return False
+        for key in kept:
+            del self._drained[key]
+            if key in self._leaving:
+                self._leaving[key].addresses[0].is_drained = False
+        return True
+
     @never_waits
     def want(self):
         """A client is about to wait for an answer of DNS: sources that have nobody to offer look up at once."""

@@ -204,6 +204,21 @@ def test_who_was_drained_before_a_restart_can_be_enabled_under_another_name():
     assert one.state == 'up'
 
 
+def test_who_has_left_is_enabled_by_the_name_it_was_drained_by_and_who_is_here_is_not():
+    world = World()
+    one, two = world.use((1, {}), (2, {}))
+    groups = [Group(None, [one.endpoint]), Group(None, [two.endpoint])]
+    name = one.member.name
+    world.pool.drain(one.member)
+    assert not world.pool.enable_absent(name) and one.state == 'draining'
+    world.pool.update('test', groups[1:])
+    assert world.pool.set_by_people()[0] == [name]
+    assert world.pool.enable_absent(name) and not world.pool.enable_absent(name)
+    world.pool.update('test', groups)
+    assert [address.state for address in world.pool.addresses() if address.endpoint == one.endpoint][0] != 'draining'
+    assert world.pool.set_by_people()[0] == []
+
+
 def test_a_drained_server_takes_nothing_even_in_last_resort():
     world = World()
     one, two = world.use((1, {}), (2, {}))

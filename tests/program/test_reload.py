@@ -250,6 +250,28 @@ def test_the_line_of_a_reload_names_the_drained_servers_that_there_are_after_it(
         assert told == ['', 'still draining: %s' % one] * 2
 
 
+def test_a_drained_server_that_has_left_the_file_can_be_enabled_and_returns_as_others_do(write, servers):      # noqa: F811
+    one, two = servers
+    with serving(write(service('db', one, two))) as sidelb:
+        address = address_of(sidelb, 'db')
+        sidelb.wait_for_log('servers: 2 new')
+
+        def command(name):
+            return json.loads(sidelb.ask(('%s {"server": "%s"}\n' % (name, one)).encode('ascii')).decode('utf-8'))
+        with contextlib.closing(connect(address)) as client, contextlib.closing(connect(address)) as other:
+            assert set(map(read_line, (client, other))) == set('AB')           # it departs with a session
+            assert command('drain')['ok']
+            write(service('db', two))
+            reload(sidelb)
+            assert command('enable')['servers'] == [{'server': str(one), 'state': 'absent', 'active': 1}]
+            sidelb.wait_for_log('enable %s by .*, was absent' % one)
+            assert 'there is no server' in command('enable')['error']
+            write(service('db', two, one))
+            reload(sidelb)
+            assert set(who(address) for _ in range(4)) == set('AB')
+        assert 'still draining' not in sidelb.log
+
+
 def test_the_log_changes_at_once(write, servers):      # noqa: F811
     one, _ = servers
     with serving(write(service('a', one))) as sidelb:
