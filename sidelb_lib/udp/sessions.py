@@ -235,11 +235,11 @@ class SessionTable(object):
         A process that stood still for longer (SIGSTOP, a paused container) first reads what has come meanwhile: the
         clients were not silent.
         """
-        seconds = min(self._settings.session_timeout / 8, SLOWEST_SWEEP)
-        due = self._clock() + seconds
-        gevent.sleep(seconds)
-        if self._clock() - due > seconds:
+        seconds = late = min(self._settings.session_timeout / 8, SLOWEST_SWEEP)
+        while late >= seconds:
+            due = self._clock() + seconds
             gevent.sleep(seconds)
+            late = self._clock() - due
 
     def sweep(self):
         """End the sessions that nobody has used for `session_timeout`."""
