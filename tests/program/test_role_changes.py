@@ -69,4 +69,4 @@ def test_read_only_that_is_switched_on_and_off_moves_the_writes(tmpdir):
         assert set(each.number for each in writer.written) <= there[0] | there[1] and not there[0] & there[1]
         assert there[0] and there[1]
     for each in writer.failed:
-        assert any(begin < each.began + each.seconds and each.began < end for begin, end in unnoticed), writer.failed
+        assert any(begin < each.ended and each.began < end for begin, end in unnoticed), writer.failed

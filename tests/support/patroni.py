@@ -126,12 +126,25 @@ class PatroniCluster(object):
         return next((member['name'] for member in self.members()
                      if member['role'] == 'leader' and member['state'] == 'running'), None)
 
+    def ask_for_role(self, name):
+        """A psql that asks the server of that node, and none between, 50 times a second. A Process.
+
+        It prints `SECONDS|t` while that is a replica, and `SECONDS|f` from the moment when its promotion has ended.
+        """
+        script = self._path('role.sql')
+        with open(script, 'w') as stream:
+            stream.write('select extract(epoch from clock_timestamp()), pg_is_in_recovery() \\watch 0.02\n')
+        return Process([self._programs['psql'], '-XAtqf', script],
+                       environ=self.environ((self._ip(name), self.addresses[0][1])))
+
     def switch_over(self):
         """Ask Patroni to make another the leader, and wait until it is."""
         leader = self.leader()
-        ip = next(member['host'] for member in self.members() if member['name'] == leader)
-        said = self._ask(ip, 'POST', '/switchover', json.dumps({'leader': leader}))
+        said = self._ask(self._ip(leader), 'POST', '/switchover', json.dumps({'leader': leader}))
         assert 'Successfully switched over' in said, said
+
+    def _ip(self, name):
+        return next(member['host'] for member in self.members() if member['name'] == name)
 
     def _ask(self, ip, method, path, body=''):
         """What the REST API of the node at `ip` answers. patronictl does no more, and takes a second to start."""
