@@ -130,8 +130,10 @@ class Turn(object):
         self._began = server.clock()
         self._end = self._began + self._seconds
         self._ticket = None
-        if server.queue:
-            self._line_up(self._end)
+
+    def wait_behind_them(self):
+        """Others wait already: wait until it is this client's turn, or its time is over. Raises PeerLeft."""
+        self._line_up(self._end)
 
     def wait(self, error):
         """Wait for a server after `error`, a NobodyReachable. Raises it when the time is over, PeerLeft when the client has

@@ -65,13 +65,18 @@ class Session(object):
             self._carry()
         except NobodyReachable as error:
             self._server.tally.refuse(self, error)
-            self._finish(REFUSED, polite=False)
+            self._give_up(REFUSED)
         except PeerLeft:
-            self._finish(LEFT, polite=False)
+            self._give_up(LEFT)
         except (SessionCut, gevent.GreenletExit) as cut:
-            self._finish(str(cut), polite=False)
+            self._give_up(str(cut))
         except Exception:
             self.crashed()
+
+    def _give_up(self, reason):
+        """It has no server. It may have been woken for one, which the next client takes then."""
+        self._server.queue.wake_first()
+        self._finish(reason, polite=False)
 
     def _find_server(self, tried):
         """What fails is tried elsewhere: the client never notices. Leaves `lease` and `upstream` behind."""
@@ -82,7 +87,10 @@ class Session(object):
             self._look_at_client()
         elif server.queue_is_old:
             self._look_at_client()
-        turn = Turn(server, self.client) if server.queue else None       # others wait already
+        turn = None
+        if server.queue:                   # others wait already
+            turn = Turn(server, self.client)
+            turn.wait_behind_them()
         while True:
             try:
                 self.lease = server.take(tried, self.peer[0])

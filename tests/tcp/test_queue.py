@@ -5,11 +5,16 @@ import contextlib
 import socket
 import struct
 
+import gevent
 import pytest
 
 from sidelb_lib.checks.exchange import Result
+from sidelb_lib.compat import monotonic
+from sidelb_lib.net import connect as connecting
+from sidelb_lib.net.connect import PeerLeft
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.merging import Group, Options
+from sidelb_lib.tcp.queue import LOOK_SECONDS
 
 from ..support.waiting import wait_until
 from .parts import end_of, exchange
@@ -117,14 +122,18 @@ class PrimaryCheck(object):
     name, role, port = 'test', 'primary', None
 
 
-def test_while_there_is_no_primary_clients_wait_and_all_are_served_when_there_is_one(balancer, echo):
-    one = balancer(server_wait=10.0)
-    server = echo('a')
-    settings = one.server.settings._replace(check=PrimaryCheck())
-    one.server.settings = settings
-    one.pool.change(settings, RoundRobin(lambda: 0.0))
+def without_primary(one, server):
+    """The Address of `server`, of which nobody knows yet that it is the primary that is wanted."""
+    one.server.settings = one.server.settings._replace(check=PrimaryCheck())
+    one.pool.change(one.server.settings, RoundRobin(lambda: 0.0))
     one.use(server.endpoint)
     address, = one.pool.addresses()
+    return address
+
+
+def test_while_there_is_no_primary_clients_wait_and_all_are_served_when_there_is_one(balancer, echo):
+    one = balancer(server_wait=10.0)
+    address = without_primary(one, echo('a'))
     clients = [one.connect() for _ in range(5)]
     waiting(one, 5)
     one.pool.report_result(address, Result('up', 'primary', None, None), one.server.clock())
@@ -157,6 +166,41 @@ def test_those_behind_a_client_that_left_do_not_wait_for_news(balancer, echo):
     with contextlib.closing(one.connect()) as second:
         first.close()
         assert exchange(second) == 'a'
+
+
+def test_those_for_whom_every_server_failed_go_on_together_when_there_is_one(balancer, echo):
+    """They were connecting when it went, so each has tried it before it came to wait."""
+    one = balancer(server_wait=30.0)
+    gone, came = echo('gone'), echo('came')
+    gone.stop()
+    one.use(gone.endpoint)
+    clients = [connecting_one.get() for connecting_one in [gevent.spawn(one.connect) for _ in range(5)]]
+    waiting(one, 5)
+    began = monotonic()
+    one.use(gone.endpoint, came.endpoint)
+    for client in clients:
+        assert exchange(client) == 'came'
+        client.close()
+    assert monotonic() - began < LOOK_SECONDS        # one after the other took so long for each
+
+
+def test_when_the_client_whose_turn_it_is_leaves_the_next_one_gets_the_server(balancer, echo, monkeypatch):
+    one = balancer(server_wait=30.0)
+    address = without_primary(one, echo('a'))
+    clients = [one.connect() for _ in range(2)]
+    waiting(one, 2)
+    connects = []
+
+    def connect_for_the_second(*arguments):
+        connects.append(arguments)
+        if len(connects) == 1:
+            raise PeerLeft('the client has left')
+        return connecting.connect(*arguments)
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', connect_for_the_second)
+    one.pool.report_result(address, Result('up', 'primary', None, None), one.server.clock())
+    assert exchange(clients[1]) == 'a' and len(connects) == 2
+    for client in clients:
+        client.close()
 
 
 def test_sessions_that_wait_can_be_cut(balancer, echo):
