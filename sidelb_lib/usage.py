@@ -153,10 +153,10 @@ def refuse_mistyped_command(arguments):
     word = arguments[0] if arguments else ''
     if not re.match('[a-z]+$', word) or word == 'localhost':
         return
+    commands = [command for command in COMMANDS if not command.startswith('-')]
     hint = _OTHER_COMMANDS.get(word)
     if not hint:
-        near = nearest(word, [command for command in COMMANDS if not command.startswith('-')] + ['help', 'version'])
+        near = nearest(word, commands + ['help', 'version'])
         hint = _OTHER_COMMANDS.get(near) or near and 'did you mean sidelb %s?' % near
-    commands = ', '.join(command for command in COMMANDS if not command.startswith('-'))
     raise UsageError('%s: %s' % (printable(word), hint or (
-        'no such command: there are %s; else the listener comes first, like 127.0.0.1:5432' % commands)))
+        'no such command: there are %s; else the listener comes first, like 127.0.0.1:5432' % ', '.join(commands))))

@@ -308,16 +308,13 @@ def wait_for_state(balancer, server, state):
         member['state'] for member in status['members'] if member['name'] == str(server)] == [state])
 
 
-def test_whoever_waits_for_a_drain_is_told_that_somebody_has_enabled_the_server_and_nothing_is_cut(two):
-    balancer, (first, _) = two
+@contextlib.contextmanager
+def sessions_that_stay(balancer):
+    """A session with each server, before and after what is done meanwhile."""
     clients = [balancer.connect() for _ in range(2)]
     try:
         assert sorted(read_line(client) for client in clients) == ['A', 'B']
-        with draining(balancer, first, '--close', '--timeout=1h') as waiting:
-            wait_for_state(balancer, first, 'draining')
-            hand(balancer, 'enable', str(first))
-            assert waiting.wait(10) == 1
-            assert waiting.stderr == 'sidelb: somebody has enabled %s meanwhile: its sessions go on\n' % first
+        yield
         for client in clients:
             client.sendall(b'hello\n')
             assert read_line(client) == 'hello'
@@ -326,20 +323,21 @@ def test_whoever_waits_for_a_drain_is_told_that_somebody_has_enabled_the_server_
             client.close()
 
 
+def test_whoever_waits_for_a_drain_is_told_that_somebody_has_enabled_the_server_and_nothing_is_cut(two):
+    balancer, (first, _) = two
+    with sessions_that_stay(balancer), draining(balancer, first, '--close', '--timeout=1h') as waiting:
+        wait_for_state(balancer, first, 'draining')
+        hand(balancer, 'enable', str(first))
+        assert waiting.wait(10) == 1
+        assert waiting.stderr == 'sidelb: somebody has enabled %s meanwhile: its sessions go on\n' % first
+
+
 def test_who_gives_up_the_wait_for_a_drain_has_nothing_cut(two):
     balancer, (first, _) = two
-    clients = [balancer.connect() for _ in range(2)]
-    try:
-        assert sorted(read_line(client) for client in clients) == ['A', 'B']
+    with sessions_that_stay(balancer):
         with draining(balancer, first, '--close', '--timeout=1s') as waiting:
             wait_for_state(balancer, first, 'draining')
             waiting.kill()
             began = time.time()
         wait_until('the second has passed', lambda: time.time() - began > 1.5)     # what is looked for must not come
-        for client in clients:
-            client.sendall(b'hello\n')
-            assert read_line(client) == 'hello'
         assert balancer.members()[str(first)]['state'] == 'draining'
-    finally:
-        for client in clients:
-            client.close()

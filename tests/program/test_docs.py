@@ -432,7 +432,7 @@ def test_commands_within_a_sentence_are_commands(name):
         sidelb.understand(shlex.split(code)[1:])
 
 
-@pytest.mark.parametrize('name', ['README.md'] + GUIDES)
+@pytest.mark.parametrize('name', ['README.md', 'bench/README.md', 'bench/results.md'] + GUIDES)
 def test_links_lead_somewhere(name):
     for target in re.findall(r'\]\((?!https?:)([^)#]+)', text_of(name)):
         assert os.path.exists(os.path.join(PROJECT, os.path.dirname(name), target)), target
