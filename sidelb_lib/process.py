@@ -236,8 +236,9 @@ class Process(object):
 
     def _start_http(self, listener):
         """Its modules are only loaded for those who want it, and after the balancer accepts."""
-        from .observe.http import Application, HttpServer
-        from .observe.metrics import INSTALL
+        from .observe.exposition import INSTALL
+        from .observe.http_answers import Application
+        from .observe.http_server import HttpServer
         versions = {'version': __version__, 'python': sys.version.split()[0], 'gevent': gevent.__version__}
         application = Application(self.startup, self.readiness, self.snapshot, versions, self.log, time.time,
                                   (socket.gethostname(),) + self._settings.http_hosts)

@@ -13,7 +13,7 @@ import pytest
 from gevent.event import Event
 
 from sidelb_lib import compat
-from sidelb_lib.observe import http, http_listener
+from sidelb_lib.observe import http_answers, http_listener, http_request, http_server
 from sidelb_lib.config import settings
 from sidelb_lib.net.listeners import listen_tcp
 from sidelb_lib.errors import BindError
@@ -71,10 +71,10 @@ class Running(object):
     def __init__(self, **options):
         self.stub = Stub()
         self.log = RecordingLog()
-        application = http.Application(
+        application = http_answers.Application(
             lambda: self.stub.started, lambda: self.stub.ready, lambda with_history: self.stub.snapshot(), {'version': '1'},
             self.log, lambda: 0.0, ['web7.example.com'])
-        self.server = http.HttpServer(listen_tcp('127.0.0.1', 0), application, self.log, **options)
+        self.server = http_server.HttpServer(listen_tcp('127.0.0.1', 0), application, self.log, **options)
         self.address = self.server.address
 
     def __enter__(self):
@@ -421,7 +421,7 @@ def test_a_request_is_bounded(running, data, quiet):
 
 def test_the_largest_request_is_answered(running):
     head = 'GET /liveness HTTP/1.1\r\nHost: localhost\r\nX: %s\r\n\r\n'
-    assert send(running.address, head % ('a' * (http.MAX_HEAD_BYTES - len(head)))).text == 'alive\n'
+    assert send(running.address, head % ('a' * (http_request.MAX_HEAD_BYTES - len(head)))).text == 'alive\n'
     assert send(running.address, GET[:-2] % '/liveness' + 'X: y\r\n' * 63 + '\r\n').text == 'alive\n'
 
 
@@ -475,14 +475,14 @@ def test_whoever_keeps_connections_open_keeps_nobody_out(quiet):
 
 def test_running_out_of_descriptors_is_survived_in_silence(monkeypatch, quiet):
     with Running() as running:
-        accept = http.WSGIServer.do_read
+        accept = http_server.WSGIServer.do_read
         failures = [errno.EMFILE, errno.ECONNABORTED]
 
         def failing(server):
             if failures:
                 raise socket.error(failures.pop(0), 'provoked')
             return accept(server)
-        monkeypatch.setattr(http.WSGIServer, 'do_read', failing)
+        monkeypatch.setattr(http_server.WSGIServer, 'do_read', failing)
         assert get(running.address, '/liveness').status == 200
         assert not failures
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sidelb_lib.durations import BOUNDS, Durations
-from sidelb_lib.observe import metrics
+from sidelb_lib.observe import exposition, metrics
 from sidelb_lib.observe.snapshot import WallClock, of_address
 from sidelb_lib.pool.members import Address
 
@@ -21,7 +21,7 @@ VERSIONS = {'version': '1.0', 'python': '3.13', 'gevent': '26.9'}
 
 @pytest.fixture(autouse=True)
 def library():
-    need('prometheus_client is not installed (%s)' % metrics.INSTALL, metrics.load())
+    need('prometheus_client is not installed (%s)' % exposition.INSTALL, exposition.load())
 
 
 # --- by themselves ------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def snapshot(members=(), rings=(), **counts):
 
 
 def rendered(*arguments, **counts):
-    return Metrics(metrics.exposition(snapshot(*arguments, **counts), 1000.0, VERSIONS).decode('utf-8'))
+    return Metrics(exposition.rendered(snapshot(*arguments, **counts), 1000.0, VERSIONS).decode('utf-8'))
 
 
 def test_every_metric_is_there_with_its_meaning_even_when_nothing_has_happened():
@@ -104,9 +104,9 @@ def test_the_end_of_a_certificate_is_the_same_at_each_scrape():
     for now in 1000.0, 1000.3, 1000.5, 1000.999:
         left = of_address(WallClock(0.0, now), one, {one: (0, 0)})['certificate_seconds']
         metric, = [metric for metric in metrics.TABLE if 'not_after' in metric.name]
-        service = metrics.prepared(snapshot([member('db1', address('10.0.0.1:5432', certificate_seconds=left))])[
+        service = exposition.prepared(snapshot([member('db1', address('10.0.0.1:5432', certificate_seconds=left))])[
             'services']['default'], now + 0.002)
-        assert metrics.samples(metric, service) == [(('db1', '10.0.0.1:5432'), 86400)]
+        assert exposition.samples(metric, service) == [(('db1', '10.0.0.1:5432'), 86400)]
 
 
 def test_what_two_members_say_of_one_address_is_no_sum_but_for_counts():
@@ -198,10 +198,10 @@ def test_no_name_can_forge_a_metric(name):
 def test_a_thousand_servers_hold_nobody_up():
     pauses = []
     members = [member('db%d' % n, address('10.0.%d.%d:5432' % (n // 250, n % 250))) for n in range(1000)]
-    text = metrics.exposition(snapshot(members), 1000.0, VERSIONS, lambda: pauses.append(1)).decode('utf-8')
+    text = exposition.rendered(snapshot(members), 1000.0, VERSIONS, lambda: pauses.append(1)).decode('utf-8')
     lines = [line for line in text.split('\n') if line.startswith('sidelb_member')]
     assert len(lines) == 15000
-    assert len(pauses) >= 2 * len(lines) // metrics.SLICE - 20         # while they are collected, then written
+    assert len(pauses) >= 2 * len(lines) // exposition.SLICE - 20         # while they are collected, then written
     read = Metrics(text)
     assert len(read.values('sidelb_member_up', 'member')) == 1000
 
@@ -220,7 +220,7 @@ def test_several_services_are_told_apart():
     udp = dict(two['services']['default'], proto='udp', connections={
         'active': 3, 'most': 9, 'total': 4, 'retries': 0, 'datagrams_sent': 1, 'datagrams_received': 2, 'drops': {}})
     both = {'reloads': {}, 'services': {'db': one['services']['default'], 'dns': udp}}
-    read = Metrics(metrics.exposition(both, 1000.0, VERSIONS).decode('utf-8'))
+    read = Metrics(exposition.rendered(both, 1000.0, VERSIONS).decode('utf-8'))
     assert read.values('sidelb_service_up', 'service') == {'db': 1, 'dns': 1}
     assert read.get('sidelb_connections_active', service='db') == 0
     assert read.get('sidelb_connections_active', service='dns') is None

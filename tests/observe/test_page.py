@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from sidelb_lib.observe import http
+from sidelb_lib.observe.http_answers import Application
+from sidelb_lib.observe.http_server import HttpServer
 from sidelb_lib.observe import page
 from sidelb_lib.observe import said
 from sidelb_lib.net.listeners import listen_tcp
@@ -110,8 +111,8 @@ class Served(object):
 
     def __enter__(self):
         log = RecordingLog()
-        application = http.Application(None, None, lambda with_history: self.snapshot, {}, log, lambda: 0.0)
-        self.server = http.HttpServer(listen_tcp('127.0.0.1', self.port), application, log)
+        application = Application(None, None, lambda with_history: self.snapshot, {}, log, lambda: 0.0)
+        self.server = HttpServer(listen_tcp('127.0.0.1', self.port), application, log)
         self.server.start()
         self.port = self.server.address[1]
         return self

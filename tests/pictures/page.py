@@ -11,7 +11,8 @@ import os                                        # noqa: E402
 import sys                                       # noqa: E402
 
 from sidelb_lib.net.listeners import listen_tcp  # noqa: E402
-from sidelb_lib.observe import http              # noqa: E402
+from sidelb_lib.observe.http_answers import Application    # noqa: E402
+from sidelb_lib.observe.http_server import HttpServer      # noqa: E402
 
 from ..support.browser import Browser            # noqa: E402
 from ..support.recording import RecordingLog     # noqa: E402
@@ -23,8 +24,8 @@ SAMPLE, WIDTH, HEIGHT = '10-outage', 1280, 484
 
 def take(path, sample=SAMPLE, width=WIDTH, height=HEIGHT, **options):
     log = RecordingLog()
-    application = http.Application(None, None, lambda with_history: load(sample), {}, log, lambda: 0.0)
-    server = http.HttpServer(listen_tcp('127.0.0.1', 0), application, log)
+    application = Application(None, None, lambda with_history: load(sample), {}, log, lambda: 0.0)
+    server = HttpServer(listen_tcp('127.0.0.1', 0), application, log)
     server.start()
     try:
         with Browser() as browser:

@@ -13,7 +13,7 @@ import time
 import gevent
 import pytest
 
-from sidelb_lib.observe import metrics
+from sidelb_lib.observe import exposition
 
 from ..support.clients import connect, how_it_ends, read_line
 from ..support.nameserver import dead, name_server
@@ -153,7 +153,7 @@ def flap(sidelb, server, times=4):
 @pytest.mark.once
 @pytest.mark.patience(120)
 def test_an_outage_raises_each_alert_until_it_ends_and_each_panel_shows_something(tmpdir):
-    need('prometheus_client is not installed (%s)' % metrics.INSTALL, metrics.load())
+    need('prometheus_client is not installed (%s)' % exposition.INSTALL, exposition.load())
     program = need_program('prometheus', 'prometheus')
     first, second = tmpdir.join('first.conf'), tmpdir.join('second.conf')
     ips = ['127.0.0.2', '127.0.0.3']

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from sidelb_lib.observe import metrics
+from sidelb_lib.observe import exposition
 
 from ..support.clients import how_it_ends, read_line
 from ..support.metrics import check_with_promtool, fetch, sidelb_with_metrics
@@ -20,7 +20,7 @@ from ..support.waiting import wait_until
 
 @pytest.fixture(autouse=True)
 def library():
-    need('prometheus_client is not installed (%s)' % metrics.INSTALL, metrics.load())
+    need('prometheus_client is not installed (%s)' % exposition.INSTALL, exposition.load())
 
 
 def test_the_environment_of_the_application_does_not_matter():
@@ -151,7 +151,7 @@ def scraped(tmpdir_factory):
     """A Prometheus that reads a balancer's metrics: (Prometheus, the name of the server), None where there is none.
     It takes 5 s before its first look at anything, so it starts with the first test for the sake of the last."""
     program = find_program('prometheus')
-    if not program or not metrics.load():
+    if not program or not exposition.load():
         yield None
         return
     with Server('A') as server, sidelb_with_metrics(server) as sidelb:
