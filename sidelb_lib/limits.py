@@ -105,3 +105,8 @@ class Share(object):
     def close(self):
         """It has no sessions any more. Idempotent."""
         self._budget.forget(self)
+
+
+def most_within(limit, share):
+    """How many sessions there can be now: `limit`, or fewer where others have taken what a Share would need."""
+    return limit if share is None else min(limit, len(share.sessions) + share.left())

@@ -7,7 +7,7 @@ import time
 from .logs import LineWriter
 from ..compat import close_descriptor
 
-ON = 'on'                        # into the log; everything else but None is a path
+ON = 'on'                        # into the log; everything else is a path
 LOOK_SECONDS = 1.0               # between two looks whether the file is still the one at its path
 
 #: Beside O_APPEND, by which services and instances may share a file: a FIFO that nobody reads must not hold anything up.
@@ -83,9 +83,7 @@ class AccessFile(AccessLog):
 
 
 def opened(where, log):
-    """What `access_log` asks for: None where it is off. Raises EnvironmentError."""
-    if where is None:
-        return None
+    """What `access_log` asks for, unless it is off. Raises EnvironmentError."""
     return AccessLog(log) if where == ON else AccessFile(log, where)
 
 

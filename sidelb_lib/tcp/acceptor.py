@@ -8,6 +8,7 @@ from gevent.server import StreamServer
 
 from ..compat import SocketError, WOULD_BLOCK, accept
 from ..hub import never_waits
+from ..limits import most_within
 from ..net import reuse_port as sharing
 from ..net.accepting import ACCEPT_PAUSE, PausesAccepting
 from ..net.blame import SHORTAGES
@@ -71,9 +72,7 @@ class Acceptor(PausesAccepting, StreamServer):
     @property
     def most(self):
         """How many clients it can have now."""
-        if self._share is None:
-            return self.max_connections
-        return min(self.max_connections, len(self.sessions) + self._share.left())
+        return most_within(self.max_connections, self._share)
 
     def make_room(self):
         """There is one session less."""

@@ -10,6 +10,7 @@ from gevent.event import Event
 from ..compat import paced
 from ..errors import DOWN, FAILED, IDLE, REMOVED, NobodyReachable
 from ..hub import never_waits
+from ..limits import most_within
 from ..net.endpoints import endpoint_text
 from .room import RoomMaker
 from .upstreams import HostIsShort
@@ -272,9 +273,7 @@ class SessionTable(object):
     @property
     def most(self):
         """How many sessions there can be now."""
-        if self._share is None:
-            return self.limit
-        return min(self.limit, len(self.by_key) + self._share.left())
+        return most_within(self.limit, self._share)
 
     def bytes_in_flight(self):
         """What living sessions have carried so far: address -> (sent, received), in bytes."""

@@ -23,8 +23,7 @@ def path(tmpdir):
     return tmpdir.join('access.log')
 
 
-def test_off_is_nothing_and_on_is_a_line_of_the_log_whatever_its_level():
-    assert access_log.opened(None, None) is None
+def test_on_is_a_line_of_the_log_whatever_its_level():
     lines = []
     log = EventLog(lines.append, 'error', clock=Clock())
     tell = access_log.opened('on', ServiceLog(log, 'db'))
