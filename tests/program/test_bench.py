@@ -22,6 +22,7 @@ import bench.errors             # noqa: E402
 import bench.figures            # noqa: E402
 import bench.loads              # noqa: E402
 import bench.machine            # noqa: E402
+import bench.measurements       # noqa: E402
 import bench.report             # noqa: E402
 import bench.runner             # noqa: E402
 import bench.scenarios          # noqa: E402
@@ -145,7 +146,7 @@ def test_every_scenario_names_contestants_that_exist():
 
 def test_added_latency_is_what_is_beyond_the_direct_connection():
     results = {'direct': {'p50': 80, 'p99': 200, 'p99.9': 300}, 'sidelb': {'p50': 100, 'p99': 260, 'p99.9': 290}}
-    bench.scenarios.derive_added(results)
+    bench.measurements.derive_added(results)
     assert [results['sidelb']['added ' + each] for each in ('p50', 'p99', 'p99.9')] == [20, 60, -10]
     assert 'added p50' not in results['direct']
 
