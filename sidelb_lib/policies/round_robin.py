@@ -29,7 +29,7 @@ class RoundRobin(object):
         self._members = self._places.members
         self._last = -1             # index of the member that was chosen last...
         self._turn = None           # ...and that member
-        self._changed = True        # `_last` has to be found anew
+        self._changed = True        # `_last` has to be found anew, and whether there are credits
         self._weights = Weights()
         self._credits = None        # while weights differ
 
@@ -54,6 +54,7 @@ class RoundRobin(object):
 
     def reweigh(self, member, former):
         """The member's weight was `former`."""
+        self._changed = True
         self._weigh(member.weight, 1)
         self._weigh(former, -1)
         if self._credits:

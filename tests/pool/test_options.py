@@ -26,13 +26,14 @@ class World(object):
         self.now = 1000.0
         self.heard = []
         settings = defaults(**dict({'check': 'off'}, **settings))
+        self.log = RecordingLog()
+        self.pool = Pool(self.policy(settings), self.log, lambda: self.now, settings)
+        self.pool.observers.append(lambda event, subject: self.heard.append(event))
 
+    def policy(self, settings):
         def make():
             return Limited(policy_named(settings.mode, lambda: 0.0), lambda member: self.pool.hear('room', member))
-        policy = Tiers(make, lambda: 0.5, lambda: self.now, 0, 0, lambda tier: self.pool.hear('tier', tier))
-        self.log = RecordingLog()
-        self.pool = Pool(policy, self.log, lambda: self.now, settings)
-        self.pool.observers.append(lambda event, subject: self.heard.append(event))
+        return Tiers(make, lambda: 0.5, lambda: self.now, 0, 0, lambda tier: self.pool.hear('tier', tier))
 
     def use(self, *servers):
         """`servers` are (last number of the address, options as keywords)."""
@@ -68,6 +69,16 @@ def test_a_weight_that_changes_changes_no_object_and_no_session():
     world.use((1, {}), (2, {}))
     assert world.pool.addresses()[0] is one and one.member.weight == 1 and sum(world.taken(8).values()) == 8
     lease.end()
+
+
+def test_a_weight_that_a_person_wants_is_in_force_at_once():
+    world = World()
+    one, _ = world.use((1, {}), (2, {}))
+    world.taken(2)
+    world.pool.weigh(one.member, 3)
+    assert world.taken(8) == {1: 6, 2: 2}
+    world.pool.weigh(one.member, None)
+    assert world.taken(8) == {1: 4, 2: 4}
 
 
 def test_the_next_tier_takes_over_when_nobody_of_the_first_is_up():
@@ -229,3 +240,16 @@ def test_a_drained_server_takes_nothing_even_in_last_resort():
     world.pool.drain(one.member, False)
     assert world.taken(4) == {1: 4}
     lease.end()
+
+
+def test_the_session_of_a_drained_server_ends_after_a_reload_that_changes_the_policy():
+    world = World()
+    one, = world.use((1, dict(tier=2)))
+    lease = world.pool.take()
+    world.pool.drain(one.member)
+    settings = defaults(check='off', mode='least-connections')
+    world.pool.change(settings, world.policy(settings))
+    lease.end()
+    assert one.member.active == 0
+    world.pool.drain(one.member, False)
+    assert world.taken(2) == {1: 2}
