@@ -61,7 +61,6 @@ class Tiers(object):
         if number not in self._tiers:
             self._tiers[number] = _Tier(self._make())
             self._order = sorted(self._tiers)
-            self._find_first()
         return self._tiers[number]
 
     def _find_first(self):
@@ -84,11 +83,8 @@ class Tiers(object):
         return None
 
     def _choose_among_tiers(self, excluded, key=None):
-        if excluded:                     # after a failure: those of the same tier first, then the next one
-            loads = ()
-        else:
-            loads = self.loads()
-        number = _drawn(self._order, loads, self._random) if sum(loads) else None
+        loads = () if excluded else self.loads()        # after a failure the nearest that is left comes first
+        number = _drawn(self._order, loads, self._random)
         if number is not None:
             member = self._tiers[number].policy.choose(excluded, key)
             if member:
@@ -127,14 +123,11 @@ class Tiers(object):
     def _part(self, tier, now):
         if tier.returned is None or not self._return:
             return 1.0
-        part = (now - tier.returned) / self._return
-        if part >= 1:
-            tier.returned, tier.lost = None, False
-        return min(1.0, part)
+        return min(1.0, (now - tier.returned) / self._return)
 
 
 class _Tier(object):
-    """What is known of one tier. `lost`: it was up and is not, or has not all of its sessions back."""
+    """What is known of one tier. `lost`: it had somebody once, and then nobody."""
 
     __slots__ = ('policy', 'known', 'up', 'lost', 'returned')
 
@@ -143,7 +136,7 @@ class _Tier(object):
         self.known = 0
         self.up = 0
         self.lost = False
-        self.returned = None        # when it came back, while it does not take all yet
+        self.returned = None        # when it came back after that
 
 
 def _drawn(numbers, loads, random):

@@ -16,7 +16,7 @@ from .parts import chosen, members, release, take, tell
 TABLE = [
     ('3/3 3/3', '100 0'), ('2/3 3/3', '93 7'), ('1/3 3/3', '46 54'), ('0/3 3/3', '0 100'), ('5/7 7/7', '100 0'),
     ('1/2 2/2', '70 30'), ('1/4 1/4 4/4', '35 35 30'), ('1/4 1/4 1/5', '36 36 28'), ('0/3 0/3', '0 0'),
-    ('4/5 1/1', '100 0')]
+    ('4/5 1/1', '100 0'), ('0/0 2/2', '0 100')]
 
 
 def numbers(text):
@@ -59,6 +59,16 @@ def test_after_a_failure_the_rest_of_the_tier_comes_first_and_then_the_next_one(
     everyone = a, b, c = members('abc', tiers=(1, 1, 2))
     tell(policy, everyone)
     assert policy.choose([a]) is b and policy.choose([a, b]) is c and policy.choose(everyone) is None
+
+
+def test_after_a_failure_the_nearest_that_is_left_comes_first_whatever_spills():
+    policy = tiers(spill=1.4)
+    a, b, c = everyone = members('abc', tiers=(1, 2, 2))
+    for member in everyone + members('xyz', tiers=(1, 1, 1)):
+        policy.know(member, 1)
+    tell(policy, everyone)
+    assert set(chosen(policy, 50)) == set('abc')
+    assert set(chosen(policy, 50, [b])) == set('a') and set(chosen(policy, 50, [a])) == set('bc')
 
 
 @pytest.mark.parametrize('healths, loads', [row for row in TABLE if row[1] != '0 0'])
@@ -107,6 +117,46 @@ def test_a_tier_that_flaps_moves_few_sessions():
             moved += chosen(policy, 1) == 'a'
             total += 1
     assert moved < 0.2 * total
+
+
+@pytest.mark.parametrize('change', ['comes', 'goes'])
+def test_a_tier_that_returns_server_by_server_begins_once(change):
+    """A second server of it that comes or goes meanwhile changes nothing of its pace."""
+    policy = tiers(tier_return=30, seed=3)
+    a, b, c = everyone = members('abc', tiers=(1, 1, 2))
+    tell(policy, everyone)
+    tell(policy, [c])
+    tell(policy, [a, c] if change == 'comes' else everyone)
+    policy._clock.now += 15
+    tell(policy, everyone if change == 'comes' else [a, c])
+    assert abs(chosen(policy, 4000).count('c') / 4000.0 - 0.5) < 0.05
+    policy._clock.now += 15
+    assert 'c' not in chosen(policy, 50)
+
+
+def test_a_tier_that_is_lost_while_it_returns_begins_anew_however_long_it_was_away():
+    policy = tiers(tier_return=30, seed=3)
+    everyone = members('ab', tiers=(1, 2))
+    for _ in range(2):
+        tell(policy, everyone)
+        tell(policy, everyone[1:])
+    policy._clock.now += 100
+    assert chosen(policy, 10) == 10 * 'b'
+    tell(policy, everyone)
+    assert chosen(policy, 10) == 10 * 'b'
+
+
+@pytest.mark.parametrize('up, meanwhile', [('ac', 'c'), ('ab', 'b'), ('abc', 'b')])
+def test_meanwhile_the_next_tier_that_has_somebody_takes_the_rest(up, meanwhile):
+    policy = tiers(tier_return=30, seed=3)
+    everyone = members('abc', tiers=(1, 2, 3))
+    tell(policy, everyone)
+    tell(policy, [member for member in everyone if member.name in up[1:]])
+    tell(policy, [member for member in everyone if member.name in up])
+    assert chosen(policy, 20) == 20 * meanwhile
+    policy._clock.now += 15
+    order = chosen(policy, 4000)
+    assert set(order) == set('a' + meanwhile) and abs(order.count('a') / 4000.0 - 0.5) < 0.05
 
 
 def test_at_the_start_a_better_tier_takes_all_at_once():
