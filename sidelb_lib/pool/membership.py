@@ -149,14 +149,15 @@ class Membership(object):
                 added.append(address)
             addresses.append(address)
         name, member = group.name or str(addresses[0]), addresses[0].member
-        if added or member.name != name or member.addresses != addresses:
+        is_other = bool(added) or member.name != name or member.addresses != addresses
+        if is_other or member.options != group.options:
+            # Of other options it is a new member, too, which comes before the former one goes: a tier that has nobody
+            # else would be lost for that moment.
+            limit = member.limit if member else None
             self._form(Member(name, addresses, group.order, group.options))
-            self._has_changed = True
-        elif member.options != group.options:
-            self._dropped(member)
-            member.take_options(group.options)
-            self._take_wanted_weight(member)
-            self._review(member)
+            self._has_changed = self._has_changed or is_other
+            if limit is not None and addresses[0].member.limit != limit:
+                self._notify('room', addresses[0].member)
         for address in added:
             self._notify('added', address)
 

@@ -25,7 +25,7 @@ class World(object):
     def __init__(self, **settings):
         self.now = 1000.0
         self.heard = []
-        settings = defaults(**dict({'check': 'off'}, **settings))
+        settings = defaults(**dict({'check': 'off', 'tier_return': '0'}, **settings))
         self.log = RecordingLog()
         self.pool = Pool(self.policy(settings), self.log, lambda: self.now, settings)
         self.pool.observers.append(lambda event, subject: self.heard.append(event))
@@ -33,7 +33,8 @@ class World(object):
     def policy(self, settings):
         def make():
             return Limited(policy_named(settings.mode, lambda: 0.0), lambda member: self.pool.hear('room', member))
-        return Tiers(make, lambda: 0.5, lambda: self.now, 0, 0, lambda tier: self.pool.hear('tier', tier))
+        return Tiers(make, lambda: 0.5, lambda: self.now, settings.spill, settings.tier_return,
+                     lambda tier: self.pool.hear('tier', tier))
 
     def use(self, *servers):
         """`servers` are (last number of the address, options as keywords)."""
@@ -79,6 +80,25 @@ def test_a_weight_that_a_person_wants_is_in_force_at_once():
     assert world.taken(8) == {1: 6, 2: 2}
     world.pool.weigh(one.member, None)
     assert world.taken(8) == {1: 4, 2: 4}
+
+
+@pytest.mark.parametrize('before, after', [({}, dict(weight=3)), (dict(max=5), dict(max=6)), (dict(tier=1), {})])
+def test_the_only_server_of_a_tier_goes_on_when_its_options_change(before, after):
+    world = World(tier_return='30s')
+    one, _ = world.use((1, before), (2, dict(tier=2)))
+    assert world.taken(4) == {1: 4}
+    assert world.use((1, after), (2, dict(tier=2)))[0] is one
+    assert world.taken(4) == {1: 4} and world.log.events('tier_changed') == []
+
+
+def test_clients_that_wait_for_room_hear_that_a_limit_was_raised():
+    world = World()
+    world.use((1, dict(max=1)))
+    lease = world.pool.take()
+    assert 'room' not in world.heard
+    world.use((1, dict(max=2)))
+    assert 'room' in world.heard and world.taken(1) == {1: 1}
+    lease.end()
 
 
 def test_the_next_tier_takes_over_when_nobody_of_the_first_is_up():
