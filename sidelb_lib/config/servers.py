@@ -41,13 +41,22 @@ class RingDomain(namedtuple('RingDomain', 'name port options')):
 #: option -> (smallest, largest value), in the order in which they are shown.
 OPTIONS = (('weight', (0, MAX_WEIGHT)), ('tier', (1, 9)), ('max', (1, 1000000)))
 
+#: What other programs call them, and what to write here.
+_OTHER_WORDS = dict((word, hint) for words, hint in (
+    ('w weights', '/weight=3'), ('backup failover fallback tiers level prio priority zone region locality', '/tier=2'),
+    ('maxconn maxconns max_conn max_conns max_connections max_sessions limit', '/max=100'),
+    ('down drain disabled', '/weight=0, which takes no new session')) for word in words.split())
+
+TWO_ENTRIES = re.compile(r'[^\s+/=]\s+[^\s+/=]')         # blanks may stand around + / =
 _SRV_NAME = re.compile(r'_[^.]+\._(tcp|udp)\.')
+_WRITE = 'options stand behind the port, each after a slash: HOST:PORT%s'
 
 
 def parse_backend(text):
     """A Backend: one server by address, by several joined with `+`, or by name."""
     if text.startswith(UNIX):
-        return _parse_unix_backend(text)
+        refuse_options(text, 'a unix: server')
+        return Backend((parse_unix(text),), None, None, None)
     text, options = _split(text)
     if '+' in text:
         return Backend(tuple(_parse_address(part.strip()) for part in text.split('+')), None, None, options)
@@ -57,19 +66,22 @@ def parse_backend(text):
     return Backend((), host, port, options)
 
 
-def _parse_unix_backend(text):
-    if re.search(r'/(%s)=[^/]*\Z' % '|'.join(key for key, _ in OPTIONS), text):
-        raise ValueError('a unix: server has no options')
-    return Backend((parse_unix(text),), None, None, None)
+def refuse_options(path, what):
+    """ValueError where `unix:/path` ends in what is meant for an option; `what` has none."""
+    found = re.search(r'/([A-Za-z_]+)=[^/]*\Z', path)
+    if found and (found.group(1) in _OTHER_WORDS or _nearest(found.group(1))):
+        raise ValueError('%s has no options: leave out %s' % (what, printable(found.group(0))))
 
 
 def parse_ring_domain(text):
     """A RingDomain."""
+    if text.startswith(UNIX):
+        raise ValueError('that is a server, no domain: use backends=%s' % printable(text))
     text, options = _split(text)
     name, port = parse_endpoint(text, default_port=0)
     if canonical_ip(name):
-        raise ValueError('that is an address, no domain: use backends=%s' % (
-            endpoint_text(name, port) if port else 'ip:port'))
+        raise ValueError('that is an address, no domain: use backends=%s%s' % (
+            endpoint_text(name, port) if port else 'ip:port', _options_text(options)))
     ring = RingDomain(name, port or None, options)
     if not port and not ring.srv_protocol:
         raise ValueError('the port is missing: write %s:PORT, or an SRV name like _postgres._tcp.%s' % (name, name))
@@ -92,16 +104,31 @@ def _parse_address(text):
 
 # --- options ---
 
+def refuse_other_spellings(text):
+    """ValueError where an entry of a list has options as other programs write them: `10.0.0.1:1 weight=3`,
+    `10.0.0.1:1;weight=3`, `10.0.0.1:1?weight=3`, `10.0.0.1:1 backup`, or alone after a comma."""
+    found = re.search(r'(?:\A|[^/\s]\s*[\s;?&#]\s*)([A-Za-z_]+)(?:(?:\s*=\s*|\s+)([0-9]+))?\Z', text)
+    word = found and found.group(1).lower()
+    if word in dict(OPTIONS) and found.group(2):
+        raise ValueError(_WRITE % '/%s=%s' % (word, found.group(2)))
+    if word in _OTHER_WORDS and found.group(0) != word:
+        raise ValueError(_WRITE % _OTHER_WORDS[word])
+
+
 def _split(text):
     """(what stands before the options, Options or None)."""
     if '//' in text:
+        if '://' not in text:
+            raise ValueError('one slash before each option is enough: HOST:PORT/weight=3')
         parse_endpoint(text)                     # a URL, and says so
-    parts = text.split('/')
-    if len(parts) == 1:
+    head, slash, rest = text.partition('/')
+    if not slash:
         return text, None
-    if '+' in text[text.index('/'):]:
+    if re.search(r'\+[^/]*:', rest):
         raise ValueError("options stand once, after the last address of a server: a+b/weight=2")
-    return parts[0].strip(), _parse_options(parts[1:])
+    if re.search(r':[0-9]+\Z', rest) and (head.startswith('[') and ']' not in head or ':' not in head):
+        raise ValueError(_WRITE % '/weight=3')
+    return head.strip(), _parse_options(rest.split('/'))
 
 
 def _parse_options(texts):
@@ -115,23 +142,32 @@ def _parse_options(texts):
             values[key] = None
             values[key] = _option(key, value.strip())
         except ValueError as error:
-            mistakes.append(str(error))
+            if str(error) not in mistakes:
+                mistakes.append(str(error))
     if mistakes:
         raise ValueError('; '.join(mistakes))
     return Options(*[values.get(key) for key, _ in OPTIONS])
 
 
 def _option(key, text):
-    import difflib
-    keys = [one for one, _ in OPTIONS]
-    if key not in keys:
-        near = difflib.get_close_matches(key, keys, 1)
+    if key not in dict(OPTIONS):
+        if not key + text:
+            raise ValueError('an option is missing after a slash: leave the slash out')
+        near, hint = _nearest(key), _OTHER_WORDS.get(key.lower())
         raise ValueError('/%s: no such option: %s' % (
-            printable(key), 'did you mean %s=?' % near[0] if near else 'there are weight=, tier= and max='))
+            printable(key), 'write %s' % hint if hint else 'did you mean %s=?' % near if near else
+            'there are weight=, tier= and max='))
     smallest, largest = dict(OPTIONS)[key]
     if not re.match(r'[0-9]{1,9}\Z', text) or not smallest <= int(text) <= largest:
         raise ValueError('/%s= is a whole number of %d to %d' % (key, smallest, largest))
     return int(text)
+
+
+def _nearest(word):
+    """The option that `word` may have been meant for, or None."""
+    import difflib
+    near = difflib.get_close_matches(word.lower(), [key for key, _ in OPTIONS], 1)
+    return near[0] if near else None
 
 
 def _options_text(options):

@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 from collections import namedtuple
 
-from .servers import parse_backend
+from .servers import TWO_ENTRIES, parse_backend, refuse_other_spellings
 
 MAX_SERVERS = 4096
 BOM = u'\xef\xbb\xbf'             # of UTF-8, as editors on Windows write it
@@ -23,10 +23,16 @@ class ServersFile(namedtuple('ServersFile', 'path')):
         nothing. A byte order mark is passed over."""
         backends, seen = [], set()
         for number, line in enumerate((text[len(BOM):] if text.startswith(BOM) else text).split('\n'), 1):
-            line = line.partition('#')[0].strip()
-            if not line:
-                continue
             try:
+                server, _, comment = line.partition('#')
+                if server.strip() and not server[-1].isspace():          # 10.0.0.1:1#weight=3 has no comment
+                    refuse_other_spellings(server.strip() + '#' + comment.strip())
+                line = server.strip()
+                if not line:
+                    continue
+                refuse_other_spellings(line)
+                if ',' in line or ';' in line or TWO_ENTRIES.search(line):
+                    raise ValueError('write one server a line')
                 backend = parse_backend(line)
                 endpoints = backend.addresses or ((backend.name.rstrip('.'), backend.port),)
                 if seen.intersection(endpoints):

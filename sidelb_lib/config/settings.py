@@ -4,14 +4,14 @@ An argument beats the environment, which beats the default.
 """
 from __future__ import absolute_import, division, print_function
 
-import re
 from collections import namedtuple
 
 from ..checks import registry as checks
 from ..errors import SettingsError, printable
 from . import crosschecks
 from .given import Given, from_arguments, from_environment
-from .table import BY_KEY, TABLE
+from .servers import TWO_ENTRIES, refuse_other_spellings
+from .table import BY_KEY, TABLE, WRITTEN_DEFAULTS
 
 #: What is in force, by attribute. `origins`: each key -> 'argument', 'environment SIDELB_X' or 'default'.
 #: `unknown_variables`: ((SIDELB_* variable that is no setting, hint), ...).
@@ -24,7 +24,6 @@ Configuration = namedtuple('Configuration', 'process services of_file')
 DEFAULT_SERVICE = 'default'          # the name of the only service, where no file names it
 
 _NOT_GIVEN = Given('default', ())
-_TWO_ENTRIES = re.compile(r'[^\s+/=]\s+[^\s+/=]')        # blanks may stand around + / =
 
 
 def parse(arguments, environ):
@@ -122,7 +121,11 @@ def _value(setting, texts, mistakes):
             try:
                 if not item:
                     raise ValueError(_nothing(setting, text))
-                if setting.is_list and (_TWO_ENTRIES.search(item) or ';' in item):
+                if item == setting.default and item in WRITTEN_DEFAULTS:
+                    return setting.default_value
+                if setting.servers is not None:
+                    refuse_other_spellings(item)
+                if setting.is_list and (TWO_ENTRIES.search(item) or ';' in item):
                     raise ValueError('separate them with commas')
                 values.append(setting.parse(item))
             except ValueError as error:
@@ -135,7 +138,7 @@ def _value(setting, texts, mistakes):
 
 
 def _nothing(setting, text):
-    if not setting.is_list:
+    if not setting.is_list or not text.strip():
         return 'nothing is here'
     if text.endswith(','):               # `backends=a:1, b:1` are two arguments for the program
         return 'nothing is here after the last comma: write no space between the entries, or quote them all'

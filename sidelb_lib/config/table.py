@@ -22,6 +22,9 @@ DAY = 24 * 3600
 #: Defaults that are words for "nothing is set": the value in force is then None, or () for a list.
 NOTHING_SET = ('-', 'automatic', 'resolv.conf')
 
+#: Those that may be written, too: as --check-config shows them, and where [defaults] of a file have another value.
+WRITTEN_DEFAULTS = ('automatic', 'resolv.conf')
+
 
 class Setting(namedtuple('Setting', 'key parse default meaning group protocol is_list of_process needs_restart '
                                     'servers')):

@@ -14,13 +14,18 @@ _OTHER_WORDS = dict((word, key) for key, words in (
     ('backends', 'backend servers server hosts host upstream upstreams targets target pool'),
     ('mode', 'balance algorithm policy lb strategy'), ('check', 'health health_check healthcheck probe'),
     ('check_interval', 'interval'), ('http', 'metrics status page stats prometheus admin'), ('log_level', 'log verbose'),
-    ('status_socket', 'socket')) for word in words.split())
+    ('status_socket', 'socket'), ('spill', 'overprovisioning overprovisioning_factor overflow spillover'),
+    ('instance', 'ordinal id index number'), ('server_wait', 'wait queue queue_timeout timeout_queue'),
+    ('max_session_age', 'lifetime max_lifetime max_age')) for word in words.split())
 _SEVERAL = {'timeout': ('connect_timeout', 'idle_timeout')}
-_SERVER_OPTIONS = {'weight': 3, 'tier': 2, 'max': 100}
+_SERVER_OPTIONS = {'weight': 3, 'weights': 3, 'tier': 2, 'tiers': 2, 'max': 100}
 _HINTS = dict((word, hint) for words, hint in (
     ('tls ssl cert key', 'TLS passes through unchanged; for one of its own see docs/tls.md'),
     ('workers threads processes nproc', 'one process uses one core; with reuse_port=on several share the listener'),
     ('sticky affinity persistence hash', 'with mode=source a client stays with its server'),
+    ('backup backups failover fallback secondary priority zone zones region locality',
+     'servers that come when nobody nearer is up have a tier behind their port: 10.0.0.1:5432/tier=2 (docs/srv.md)'),
+    ('srv', 'ring_domain=_postgres._tcp.db.example.com is looked up as SRV'),
     ('daemon background pidfile user group chroot', 'supervisord, systemd or docker see to that'),
 ) for word in words.split())
 
@@ -130,7 +135,8 @@ def did_you_mean(word, name):
     """`: did you mean mode=?`, or a pointer to the help. `name(setting)` is how to propose a Setting."""
     word = word.lower().replace('-', '_')
     if word in _SERVER_OPTIONS:
-        return ': it is an option of a server, behind its port: 10.0.0.1:5432/%s=%s' % (word, _SERVER_OPTIONS[word])
+        return ': it is an option of a server, behind its port: 10.0.0.1:5432/%s=%s' % (
+            word.rstrip('s'), _SERVER_OPTIONS[word])
     if word in _HINTS:
         return ': ' + _HINTS[word]
     if word in _SEVERAL:

@@ -8,7 +8,7 @@ import re
 
 from ..errors import printable
 from ..net.endpoints import UNIX, canonical_ip, checked_socket_path, endpoint_text, is_one_host, parse_endpoint, parse_unix
-from .servers import server_address
+from .servers import refuse_options, server_address
 
 #: YAML reads an unquoted `on` and `off` as true and false, and passes those on.
 _ON = ('on', 'true', 'yes')
@@ -38,7 +38,10 @@ def parse_listener(text):
 
 def parse_service_listener(text):
     """Like a listener, or (path, 0) of unix:/path."""
-    return parse_unix(text) if text.startswith(UNIX) else parse_listener(text)
+    if text.startswith(UNIX):
+        refuse_options(text, 'a listener')
+        return parse_unix(text)
+    return parse_listener(text)
 
 
 def parse_source(text):
@@ -134,13 +137,13 @@ def number(minimum, maximum):
 
 
 def parse_instance(text):
-    """A whole number, also out of the end of a name (app-17), or 'off': for a name without one, too, as templates of
-    systemd may have."""
+    """A whole number, also out of the end of a name (app-17, or the first part of app-17.example.com), or 'off': for a name
+    without one, too, as templates of systemd may have."""
     if re.match(r'[0-9]+\Z', text):
         return number(0, 2 ** 32 - 1)(text)
-    if not re.match(r'[A-Za-z0-9._-]+\Z', text):
+    if not re.match(r'[A-Za-z0-9._-]*[A-Za-z][A-Za-z0-9._-]*\Z', text):
         raise ValueError('write a number, the name of the instance (app-17), or off')
-    found = re.search(r'[._-]([0-9]{1,5})\Z', text)
+    found = re.search(r'[._-]([0-9]{1,5})\Z', text) or re.match(r'[^.]*[_-]([0-9]{1,5})\.', text)
     return int(found.group(1)) if found else 'off'
 
 

@@ -8,7 +8,7 @@ import pytest
 from sidelb_lib.checks import registry as checks
 from sidelb_lib.config import settings, texts
 from sidelb_lib.config.servers import Backend, RingDomain
-from sidelb_lib.config.table import TABLE
+from sidelb_lib.config.table import BY_KEY, TABLE
 from sidelb_lib.config.values import duration_text
 from sidelb_lib.errors import SettingsError, printable
 from sidelb_lib.pool.merging import Options
@@ -333,8 +333,15 @@ def test_options_of_a_server_with_several_addresses_stand_once_after_the_last():
     ('/max=0', '/max= is a whole number of 1 to 1000000'),
     ('/wieght=3', '/wieght: no such option: did you mean weight=?'),
     ('/colour=red', '/colour: no such option: there are weight=, tier= and max='),
-    ('/', '/: no such option'),
-    ('/weight=1/', '/: no such option'),
+    ('/WEIGHT=3', '/WEIGHT: no such option: did you mean weight=?'),
+    ('/backup', '/backup: no such option: write /tier=2'),
+    ('/zone=us', '/zone: no such option: write /tier=2'),
+    ('/maxconn=5', '/maxconn: no such option: write /max=100'),
+    ('/down', '/down: no such option: write /weight=0, which takes no new session'),
+    ('/weight=+3', '/weight= is a whole number of 0 to 256'),
+    ('//weight=3', 'one slash before each option is enough: HOST:PORT/weight=3'),
+    ('/', 'an option is missing after a slash: leave the slash out'),
+    ('/weight=1/', 'an option is missing after a slash: leave the slash out'),
     ('/weight=1/weight=2', '/weight= is given twice: keep one'),
     ('/weight=x/tier=0', '/weight= is a whole number of 0 to 256; /tier= is a whole number of 1 to 9'),
     ('/weight=\x1b[2J', '/weight= is a whole number'),
@@ -348,18 +355,72 @@ def test_a_wrong_option_in_every_place(text, says):
         assert says in found and '\x1b' not in found
 
 
-@pytest.mark.parametrize('text', ['https://x:1/weight=2', 'https://x:1', 'x:1//weight=2'])
+@pytest.mark.parametrize('text, option', [
+    ('10.0.0.1:1 weight=3', '/weight=3'), ('10.0.0.1:1;weight=3', '/weight=3'), ('10.0.0.1:1?weight=3', '/weight=3'),
+    ('10.0.0.1:1#weight=3', '/weight=3'), ('10.0.0.1:1 weight 3', '/weight=3'), ('10.0.0.1:1, weight=3', '/weight=3'),
+    ('10.0.0.1:1/weight=3,tier=2', '/tier=2'), ('10.0.0.1:1/weight=3&tier=2', '/tier=2'),
+    ('10.0.0.1:1/weight=3 tier=2', '/tier=2'), ('10.0.0.1:1 backup', '/tier=2'), ('10.0.0.1:1 maxconn 30', '/max=100'),
+    ('server db1 10.0.0.1:1 weight 3', '/weight=3'), ('10.0.0.1/weight=3:1', '/weight=3'),
+    ('[2001:db8::1/weight=3]:1', '/weight=3')])
+def test_options_as_other_programs_write_them_are_told_how_to_be_written_here(text, option):
+    says = 'options stand behind the port, each after a slash: HOST:PORT' + option
+    for found in (only_mistake(['127.0.0.1:9', text]), only_mistake(['127.0.0.1:9', 'backends=' + text]),
+                  only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)):
+        assert found.endswith(says)
+
+
+@pytest.mark.parametrize('text', ['weight:1', 'backup:5432', 'zone:1/tier=2', 'limit.example.com:3', 'max:9'])
+def test_a_server_may_be_called_as_an_option_is(text):
+    assert str(parse(['127.0.0.1:9', text]).backends[0]) == text
+
+
+@pytest.mark.parametrize('text, says', [
+    ('unix:/run/a.sock/wieght=3', 'a unix: server has no options: leave out /wieght=3'),
+    ('unix:/run/a.sock/tier=2/Weight=x', 'a unix: server has no options: leave out /Weight=x'),
+    ('ring_domain=unix:/run/a.sock', 'that is a server, no domain: use backends=unix:/run/a.sock'),
+    ('ring_domain=10.0.0.1:1/tier=2', 'that is an address, no domain: use backends=10.0.0.1:1/tier=2')])
+def test_no_option_becomes_part_of_a_path_and_none_is_forgotten_in_an_advice(text, says):
+    assert only_mistake('127.0.0.1:9 ' + text).endswith(says)
+
+
+def test_a_socket_may_be_in_a_folder_of_any_name():
+    for text in ('unix:/run/weight=3/a.sock', 'unix:/run/a.sock/backup', 'unix:/run/app=7'):
+        assert str(parse('127.0.0.1:9 ' + text).backends[0]) == text
+
+
+@pytest.mark.parametrize('text', ['https://x:1/weight=2', 'https://x:1'])
 def test_a_url_is_one_mistake(text):
     assert 'that is a URL' in only_mistake('127.0.0.1:9 ' + text)
 
 
 def test_a_listener_has_no_options():
-    assert 'a listener has no options: leave out /weight=3' in only_mistake('127.0.0.1:9/weight=3 10.0.0.1:1')
+    for listener in '127.0.0.1:9/weight=3', 'unix:/run/app.sock/weight=3':
+        assert 'a listener has no options: leave out /weight=3' in only_mistake(listener + ' 10.0.0.1:1')
 
 
 def test_the_same_server_with_other_options_is_named_twice():
     assert 'is named twice' in only_mistake('127.0.0.1:9 10.0.0.1:1 10.0.0.1:1/weight=2')
     assert 'is named twice' in only_mistake('127.0.0.1:9 ring_domain=a:1/tier=1,a:1/tier=2')
+
+
+@pytest.mark.parametrize('key', [setting.key for setting in TABLE if setting.default in ('automatic', 'resolv.conf')])
+def test_a_default_that_is_a_word_may_be_written(key):
+    setting = BY_KEY[key]
+    found = parse(['127.0.0.1:9', '10.0.0.1:1', '%s=%s' % (key, setting.default), 'proto=' + (setting.protocol or 'tcp')])
+    assert getattr(found, key) == setting.default_value and found.origins[key] == 'argument'
+
+
+@pytest.mark.parametrize('text, number', [
+    ('7', 7), ('app-7', 7), ('app_7', 7), ('app.7', 7), ('app-7.example.com', 7), ('db-1-3', 3), ('app', 'off'),
+    ('app-123456', 'off'), ('automatic', None), ('off', 'off')])
+def test_the_number_of_an_instance(text, number):
+    assert parse('127.0.0.1:9 10.0.0.1:1 instance=' + text).instance == number
+
+
+@pytest.mark.parametrize('text', ['-1', '1.5', '7.', '1_000', '%i', 'app/7'])
+def test_what_is_no_number_and_no_name_of_an_instance(text):
+    assert 'write a number, the name of the instance (app-17), or off' in only_mistake(
+        '127.0.0.1:9 10.0.0.1:1 instance=' + text)
 
 
 # --- SRV names ---
@@ -527,6 +588,15 @@ def test_a_bare_server_that_was_taken_for_the_listener():
     ('workers=4', 'workers=: no such setting: one process uses one core; with reuse_port=on several share'),
     ('timeout=5s', 'timeout=: no such setting: did you mean connect_timeout= or idle_timeout=?'),
     ('weight=3', 'weight=: no such setting: it is an option of a server, behind its port: 10.0.0.1:5432/weight=3'),
+    ('weights=3,1', 'it is an option of a server, behind its port: 10.0.0.1:5432/weight=3'),
+    ('backup=10.0.0.1:1', 'have a tier behind their port: 10.0.0.1:5432/tier=2'),
+    ('zone=us', 'have a tier behind their port: 10.0.0.1:5432/tier=2'),
+    ('priority=2', 'have a tier behind their port: 10.0.0.1:5432/tier=2'),
+    ('srv=_a._tcp.b', 'srv=: no such setting: ring_domain=_postgres._tcp.db.example.com is looked up as SRV'),
+    ('overprovisioning=1.4', 'did you mean spill=?'),
+    ('lifetime=1h', 'did you mean max_session_age=?'),
+    ('ordinal=3', 'did you mean instance=?'),
+    ('queue_timeout=3', 'did you mean server_wait=?'),
     ('bind_addr=x', 'did you mean listener=?'),
     ('check_intervall=x', 'did you mean check_interval=?'),
     ('colour=x', 'colour=: no such setting: sidelb --help lists all'),
@@ -707,7 +777,8 @@ def test_a_name_without_a_file_is_a_listener_and_a_server():
     ('unix:/%s 10.0.0.3:1' % ('x' * 107), 'listener unix:/%s: the path of a socket has at most 107 bytes' % ('x' * 107)),
     ('unix:/run/a unix:/run/a', 'unix:/run/a is the listener unix:/run/a itself, a loop: name the address of the server'),
     ('unix:/run/a unix:/run/b unix:/run/./b', 'unix:/run/b is named twice in backends: leave one out'),
-    ('127.0.0.1:1 unix:/run/a/weight=2', 'server unix:/run/a/weight=2: a unix: server has no options'),
+    ('127.0.0.1:1 unix:/run/a/weight=2', 'server unix:/run/a/weight=2: a unix: server has no options: leave out '
+                                         '/weight=2'),
     ('127.0.0.1:1 unix:/run/a proto=udp', 'unix:/run/a is for proto=tcp'),
     ('unix:/run/a 10.0.0.3:1 proto=udp', 'the listener unix:/run/a is for proto=tcp'),
     ('unix:/run/a 10.0.0.3:1 reuse_port=on', 'reuse_port=on: only one program can have the listener unix:/run/a'),
@@ -724,7 +795,7 @@ def test_a_name_without_a_file_is_a_listener_and_a_server():
     ('unix:@ 10.0.0.3:1', 'listener unix:@: write the whole path, like unix:/run/app.sock, or unix:@name for a socket '
                           'without a file'),
     ('unix:@app unix:@app', 'unix:@app is the listener unix:@app itself, a loop: name the address of the server'),
-    ('127.0.0.1:1 unix:@app/weight=2', 'server unix:@app/weight=2: a unix: server has no options'),
+    ('127.0.0.1:1 unix:@app/weight=2', 'server unix:@app/weight=2: a unix: server has no options: leave out /weight=2'),
     ('127.0.0.1:1 10.0.0.3:1 http=unix:/run/a', 'http=unix:/run/a: HTTP is served at ip:port'),
 ])
 def test_a_path_that_does_not_go_with_the_rest_is_a_mistake(line, mistake):

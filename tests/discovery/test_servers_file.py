@@ -71,6 +71,11 @@ def test_a_changed_file_is_taken_when_it_has_settled(setting):
     (['0.0.0.0:5432'], 'line 1: 0.0.0.0 is not the address of a server'),
     (['127.0.0.1:5432'], '127.0.0.1:5432 is our own listener'),
     (['10.9.0.2:5432/wieght=2'], 'line 1: /wieght: no such option: did you mean weight=?'),
+    (['', '10.9.0.2:5432#weight=2'], 'line 2: options stand behind the port, each after a slash: HOST:PORT/weight=2'),
+    (['10.9.0.2:5432 weight=2'], 'line 1: options stand behind the port, each after a slash: HOST:PORT/weight=2'),
+    (['10.9.0.2:5432, 10.9.0.3:5432'], 'line 1: write one server a line'),
+    (['10.9.0.2:5432 10.9.0.3:5432'], 'line 1: write one server a line'),
+    (['10.9.0.2:5432/weight=2;'], 'line 1: write one server a line'),
     (['10.%d.%d.%d:1' % (n >> 16, n >> 8 & 255, n & 255) for n in range(4097)], 'line 4097: these are more than 4096'),
     (['#' * ((1 << 20) - 13), '10.9.0.2:54321'], 'it has more than 1048576 bytes'),         # else 10.9.0.2:5432
 ])
@@ -85,6 +90,11 @@ def test_a_file_with_a_mistake_changes_nothing(setting, lines, error):
     setting.replace('10.9.0.2:5432')
     assert setting.look() == ['10.9.0.2:5432']
     assert setting.source.snapshot()['error'] is None
+
+
+def test_what_is_a_comment(setting):
+    setting.replace('# weight=2', ' #10.9.0.3:5432 backup', '10.9.0.1:5432 # weight=2', '10.9.0.2:5432#of rack 2, weight')
+    assert setting.look() == ['10.9.0.1:5432', '10.9.0.2:5432']
 
 
 def test_a_file_that_is_gone_leaves_the_servers(setting):
