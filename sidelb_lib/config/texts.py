@@ -1,12 +1,14 @@
 """Settings as people read them: the table of --help, what is in force, docs/settings.md, "did you mean"."""
 from __future__ import absolute_import, division, print_function
 
+import socket
 import sys
 import zlib
 
 from . import crosschecks
 from .table import BY_KEY, TABLE
 from .values import value_text
+from ..policies.registry import start_told
 
 #: Words that somebody may expect for a setting, beside its near misses.
 _OTHER_WORDS = dict((word, key) for key, words in (
@@ -90,7 +92,10 @@ def _rows(settings, table):
     rows = []
     for setting in table:
         value = getattr(settings, setting.attribute)
-        rows.append((setting.key, _value_text(setting, value), settings.origins[setting.key]))
+        origin = settings.origins[setting.key]
+        if setting.key == 'instance':
+            origin += '; first server by ' + start_told(settings, socket.gethostname())
+        rows.append((setting.key, _value_text(setting, value), origin))
     key_width = max(len(key) for key, _, _ in rows)
     value_width = min(40, max(len(value) for _, value, _ in rows))
     return '\n'.join('%-*s  %-*s  %s' % (key_width, key, value_width, value, origin)

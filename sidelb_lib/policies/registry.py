@@ -17,7 +17,7 @@ from .least_connections import LeastConnections
 from .limits import Limited
 from .round_robin import RoundRobin
 from .source import Source
-from .start import number_in, start_of
+from .start import instance_of, start_of
 from .tiers import Tiers
 
 POLICIES = (
@@ -48,8 +48,15 @@ def policy_of(settings, host, random, clock, hear):
     return Tiers(make, random, clock, settings.spill, settings.tier_return, lambda tier: hear('tier', tier))
 
 
+def start_told(settings, host):
+    """What decides where the first session goes, for people."""
+    return "the client's IP" if settings.mode == Source.name else _instance(settings, host)[1]
+
+
 def _start(settings, host, random):
-    number = settings.instance
-    if number is None and not settings.reuse_port:         # instances that share a host share its name
-        number = number_in(host)
-    return random if number in (None, 'off') else start_of(number)
+    number, _ = _instance(settings, host)
+    return random if number is None else start_of(number)
+
+
+def _instance(settings, host):
+    return instance_of(settings.instance, host, shares_host=settings.reuse_port)

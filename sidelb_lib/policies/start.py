@@ -3,16 +3,25 @@
 A fleet of instances that do not talk to each other is even only by chance if each begins at random. Consecutive numbers,
 spread by the golden ratio, are ten times nearer to even (docs/fleet.md); so are numbers with gaps, even ones and multiples
 of ten.
+
+What stands around a host's number moves the start by a hash of it: ip-10-0-1-17 and ip-10-0-2-17, or the first pods of many
+StatefulSets, must not all begin with one server. So a number that is none, as in app-5d4f6b7c8-x2x45, is no worse than
+chance.
 """
 from __future__ import absolute_import, division, print_function
 
 import re
+import zlib
+
+from ..errors import printable
 
 _GOLDEN = 2654435769             # 2**32 / the golden ratio; Knuth, The Art of Computer Programming 3, 6.4
 _RANGE = 2 ** 32
+_MAX_HOST = 255
+_PROCESSES = 100000              # how far apart two processes of a host are; hosts have smaller numbers
 
-#: The number of app-17, of db_3.example.com; of at most five digits, for longer ones are not counted up.
-_ORDINAL = re.compile(r'[^.]*[-_]([0-9]{1,5})(\.|\Z)')
+#: The number of app-17, of db_3.example.com, of node17; of at most five digits, for longer ones are not counted up.
+_NUMBERED = re.compile(r'([^.]*[^.0-9])([0-9]{1,5})(\..*)?\Z')
 
 
 def start_of(instance):
@@ -22,7 +31,24 @@ def start_of(instance):
     return lambda: fraction
 
 
-def number_in(host):
-    """The number of an instance that its host's name tells, or None."""
-    found = _ORDINAL.match(host)
-    return int(found.group(1)) if found else None
+def instance_of(given, host, shares_host):
+    """(number for `start_of`, or None for chance; the words for that). `given` is the setting: a number, 'off' or None;
+    `shares_host` says that there may be others on this `host`."""
+    if given == 'off':
+        return None, 'chance (instance=off)'
+    if given is None and shares_host:
+        return None, 'chance (reuse_port=on without instance=)'
+    if given is not None and not shares_host:
+        return given, 'instance=%d' % given
+    host = printable(host, _MAX_HOST)
+    found = _NUMBERED.match(host)
+    if found:
+        own, rest = int(found.group(2)), found.group(1) + (found.group(3) or '')
+    else:
+        own, rest = 0, host
+    number = own + zlib.crc32(rest.encode('ascii')) % _RANGE
+    if given is not None:
+        return number + _PROCESSES * given, 'instance=%d on host %s' % (given, host)
+    if not found:
+        return None, 'chance (no number at the end of host name %s)' % host
+    return number, 'number %d of host %s' % (own, host)

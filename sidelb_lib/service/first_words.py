@@ -1,11 +1,14 @@
 """What the log says of a service at its start."""
 from __future__ import absolute_import, division, print_function
 
+import socket
+
 import gevent
 
 from .. import __version__
 from ..net.endpoints import is_local, is_loopback, is_unix, is_wildcard
 from ..observe import snapshot
+from ..policies.registry import start_told
 
 FIRST_VERDICT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
@@ -17,9 +20,10 @@ def tell_listening(service):
     names = [str(one) for one in settings.ring_domains + settings.backends]
     names += [settings.servers_file.path] if settings.servers_file else []
     service.log.info('listening', 'listening on {listener} ({proto}, {mode}, check {check}; servers from {servers}; SideLB '
-                     '{version})', listener=service.listener, proto=settings.proto, mode=settings.mode,
-                     check=str(settings.check), servers=', '.join(names[:MAX_TOLD]) + (
-                         ' and %d more' % (len(names) - MAX_TOLD) if len(names) > MAX_TOLD else ''), version=__version__)
+                     '{version}; first server by {start})', listener=service.listener, proto=settings.proto,
+                     mode=settings.mode, check=str(settings.check), servers=', '.join(names[:MAX_TOLD]) + (
+                         ' and %d more' % (len(names) - MAX_TOLD) if len(names) > MAX_TOLD else ''), version=__version__,
+                     start=start_told(settings, socket.gethostname()))
 
 
 def tell_doubts(service):
