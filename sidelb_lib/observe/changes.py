@@ -13,7 +13,7 @@ TOGETHER_SECONDS = 5.0           # equal changes within it are one
 #: What a pool's observers hear -> the word for people, and how bad it is.
 WORDS = {'down': ('down', 'bad'), 'up': ('up', 'good'), 'added': ('new', ''), 'removed': ('left', 'idle'),
          'role': ('role', 'idle'), 'drain': ('drain', 'idle'), 'enable': ('enable', 'good'), 'dns': ('DNS', 'warn'),
-         'dns_ok': ('DNS', 'good')}
+         'dns_ok': ('DNS', 'good'), 'tier': ('tier', '')}
 
 
 class Change(object):
@@ -34,7 +34,8 @@ class Change(object):
         names = [name[:-len(suffix)] if suffix and name.endswith(suffix) else name for name in self.names]
         names.sort(key=natural)
         more = self.count - len(names)
-        return ', '.join(names) + (' and %d more' % more if more else '') + (': %s' % self.about if self.about else '')
+        who = ', '.join(names) + (' and %d more' % more if more else '')
+        return ': '.join(part for part in (who, self.about) if part)
 
 
 class Changes(object):
@@ -47,6 +48,9 @@ class Changes(object):
 
     @never_waits
     def observe(self, event, subject):
+        if event == 'tier':
+            self.remember(event, '', 'new sessions go to tier %d' % subject.tier)
+            return
         if event not in WORDS:
             return
         about = subject.last_error if event == 'down' else _role_of(subject) if event == 'role' else None

@@ -142,8 +142,8 @@ def prepared(service, now):
         dict(member, label=names[member['name'], port_of(member)],
              addresses=[_prepared_address(address, now) for address in member['addresses']])
         for member in service['members']])
-    tiers = set(member['tier'] for member in service['members'] if member['state'] != 'departing')
-    known['tiers'] = dict((str(tier), int(tier == service['tier'])) for tier in tiers)
+    known['active_tiers'] = dict((str(one['tier']), int(one['tier'] == service['tier'])) for one in service['tiers'])
+    known['tier_shares'] = dict((str(one['tier']), one['part']) for one in service['tiers'])
     known['rings'] = [_prepared_ring(ring, service['members'], now) for ring in service['rings']]
     if service['proto'] == 'udp':
         known['datagrams'] = dict((way, counts['datagrams_' + way]) for way in ('sent', 'received'))

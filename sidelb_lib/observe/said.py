@@ -31,6 +31,7 @@ def verdict(service):
     text, tells_all = _head(service, states, known, up)
     parts = [text] + ['%d %s' % (states[state], 'partly' if state == 'partly up' else state)
                       for state in sorted(states, key=RANKS.get) if state != 'up' and not tells_all]
+    parts += _worse_tiers(service.get('tiers', ())) if up else []
     if wants_primary(service) and up > 1:
         level = 'bad'
     wrong = []
@@ -62,6 +63,16 @@ def _head(service, states, known, up):
     if up < known:
         return '%d of %d up' % (up, known), False
     return 'all %d up' % known if known > 1 else 'the only server is up', False
+
+
+def _worse_tiers(tiers):
+    """That new sessions go to other tiers than the best one, too, or to them alone; [] where they do not."""
+    taking = [one for one in tiers if one['part'] > 0]
+    if not taking or tiers[0]['part'] == 1:
+        return []
+    if len(taking) == 1:
+        return ['tier %d takes new sessions' % taking[0]['tier']]
+    return ['tier %d takes %.0f %% of new sessions' % (tiers[0]['tier'], 100 * tiers[0]['part'])]
 
 
 def wants_primary(service):

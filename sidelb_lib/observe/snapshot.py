@@ -52,6 +52,7 @@ def of_service(service, now, with_history=False):
         'proto': service.settings.proto,
         'check': str(service.settings.check),
         'tier': service.pool.tier,
+        'tiers': of_tiers(service.pool),
         'two_primaries': service.pool.disputes,
         'connections': dict(counts, new_per_second=service.timeline.whole.new_per_second(now, counts['total'])),
         'members': [],
@@ -79,6 +80,7 @@ def verdict_of(service):
         'proto': service.settings.proto,
         'check': str(service.settings.check),
         'connections': service.server.counts(),
+        'tiers': of_tiers(service.pool),
         'members': [{'name': member.name, 'state': member.state,
                      'addresses': [{'state': address.state} for address in member.addresses]}
                     for member in service.pool.members + service.pool.departing],
@@ -137,6 +139,13 @@ def of_address(wall, address, carried):
         'bytes_sent': sent,
         'bytes_received': received,
     }
+
+
+def of_tiers(pool):
+    """The tiers of the members that are known, the best first, and what part of the new sessions each takes."""
+    tiers = sorted(set(member.tier for member in pool.members))
+    parts = pool.tier_parts() if len(tiers) > 1 else {}
+    return [{'tier': tier, 'part': round(parts.get(tier, 1.0 if tier == pool.tier else 0.0), 3)} for tier in tiers]
 
 
 def of_ring(ring):

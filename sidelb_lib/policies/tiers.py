@@ -104,6 +104,10 @@ class Tiers(object):
             loads = [float(number == self.active) for number in self._order]
         return self._softened(tiers, loads)
 
+    def parts(self):
+        """{tier: the part of the new sessions that it takes now}."""
+        return dict(zip(self._order, self.loads()))
+
     def _softened(self, tiers, loads):
         """A tier that is back takes its load little by little; the rest stays on those that are worse."""
         now, rest = self._clock(), 0.0

@@ -10,7 +10,7 @@ from .membership import Membership
 class Health(Membership):
     """The part of the pool that gives each address its state. `Pool` gives it the settings, by `_fall`, `_rise` and
     `_is_checked`, and its parts, by `_policy`, `_roles`, `_choosing` and `_slow_start`; it hears by `_review(member)` that
-    something of a member has changed.
+    something of a member has changed, and by `_tell()` that what follows from it is through.
     """
 
     @never_waits
@@ -155,7 +155,7 @@ class Health(Membership):
             if self._slow_start and address.up and [one for one in address.member.addresses if one.up] == [address]:
                 self._slow_start.begin(address.member)
             self._log_turn(address, address.since - since)
-        self._choosing.tell_level()
+        self._tell()
         if address.up != was_up:
             self._notify('up' if address.up else 'down', address)
         self._note_health(was_healthy)

@@ -12,8 +12,8 @@ from .merging import SLICE, Group, merge_groups
 
 class Membership(object):
     """The part of the pool that follows the sources. The others, `Health` and `Pool`, hear of each change by
-    `_formed(member, formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)` and
-    `_note_health(before)`, and have `healthy` and `tier`.
+    `_formed(member, formers)`, `_review(member)`, `_shrunk(member)`, `_dropped(member)`, `_departed(address)`,
+    `_note_health(before)` and `_tell()`, and have `healthy` and `tier`.
     """
 
     def __init__(self, log, clock, pause):
@@ -64,6 +64,7 @@ class Membership(object):
         self._expected = frozenset(tiers)
         if waited and not self.awaits_answers:
             self._notify('filled', self)
+        self._tell()
 
     def set_by_people(self):
         """(names of drained members, {name: (weight that is wanted, the written one that it replaces)})."""
@@ -112,6 +113,7 @@ class Membership(object):
                 self._apply(merge_groups([group for answer in self._sources.values() for group in answer], self._pause))
         finally:
             self._updating = False
+        self._tell()
 
     def _apply(self, merged):
         """Make the members those of the merged groups."""

@@ -14,6 +14,7 @@ from .members import UP, Verdict
 from .roles import Roles
 from .shares import excesses
 from .slow_start import SlowStart
+from .tier_news import TierNews
 
 
 class Pool(Health):
@@ -31,6 +32,7 @@ class Pool(Health):
     - `'demoted'`, Address: its check has found that it lost the role that is wanted;
     - `'wanted'`, Pool: a session found nobody known or eligible, or waits for an answer of DNS;
     - `'filled'`, Pool: clients need not wait for an answer of DNS any more, see `awaits_answers`;
+    - `'tier'`, Pool: new sessions go to another tier first;
     - `'changed'`, Pool: other members than before, or other addresses of them;
     - `'available'`, Pool: new sessions find a server again after there was none;
     - `'room'`, Member: it takes new sessions and did not before, for it was full (see `hear`), unchecked or drained.
@@ -42,6 +44,7 @@ class Pool(Health):
     def __init__(self, policy, log, clock, settings, pause=None):
         Health.__init__(self, log, clock, pause)
         self._policy = policy
+        self._tier_news = TierNews(log)
         self._read(settings)
         self._roles = self._make_roles(settings)
         self._choosing = Choosing(policy, log, settings.check.role, settings.prefer)
@@ -53,6 +56,7 @@ class Pool(Health):
         self._check = settings.check
         self._is_checked = settings.check.name != 'off'
         self._wants_role = bool(settings.check.role)
+        self._tier_news.read(settings)
 
     @never_waits
     def change(self, settings, policy=None):
@@ -75,9 +79,10 @@ class Pool(Health):
             for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
                 member.standing = None
                 member.weight = member.full_weight
-                self._review(member)
+                self._review(member, tells=False)
         for address in self.addresses():
             self._settle(address)
+        self._tell()
         self._note_health(was_healthy)
 
     def _make_roles(self, settings):
@@ -124,7 +129,7 @@ class Pool(Health):
             address.state = self._state_of(address)
         self._choosing.review(member)
         if tells:
-            self._choosing.tell_level()
+            self._tell()
 
     def _formed(self, member, formers):
         if self._slow_start:
@@ -139,7 +144,7 @@ class Pool(Health):
 
     def _dropped(self, member):
         self._choosing.drop(member)
-        self._choosing.tell_level()
+        self._tell()
 
     def _departed(self, address):
         if self._roles:
@@ -197,21 +202,20 @@ class Pool(Health):
         return found
 
     def hear(self, event, subject):
-        """The policy's news: 'room', Member: it was full, and is not any more; 'tier', number: the first one that has
-        somebody, or None."""
-        if event == 'tier':
-            if subject is not None:
-                self._log_tier(subject)
-        else:
+        """The policy's news: 'room', Member: it was full, and is not any more. Which tier comes first is told when all that
+        goes with the change is done, see `_tell`."""
+        if event == 'room':
             self._notify(event, subject)
 
-    def _log_tier(self, tier):
-        known = [member for member in self.members if member.tier == tier]
-        told = dict(tier=tier, up=sum(member.up for member in known), known=len(known))
-        if any(member.tier < tier for member in self.members):
-            self._log.warning('tier_changed', 'new sessions go to tier {tier}: {up} of {known} servers up', **told)
-        else:
-            self._log.info('tier_changed', 'new sessions go to tier {tier}: {up} of {known} servers up', **told)
+    def _tell(self):
+        """What a change has led to of the whole, once, when it is through."""
+        self._choosing.tell_level()
+        if self.healthy and not self._updating and not self.awaits_answers and self._tier_news.tell(self):
+            self._notify('tier', self)
+
+    def tier_parts(self):
+        """{tier: the part of the new sessions that it takes now}; {} where the policy knows no tiers."""
+        return self._policy.parts() if hasattr(self._policy, 'parts') else {}
 
     # --- who takes the next session ---------------------------------------------------------------------------------
 

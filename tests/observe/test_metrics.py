@@ -47,7 +47,8 @@ def snapshot(members=(), rings=(), **counts):
                         'connect_seconds': Durations().snapshot(), 'waiting': 0, 'ended': {},
                         'queue_seconds': Durations().snapshot()}, **counts)
     service = {'proto': 'tcp', 'connections': connections, 'members': list(members), 'rings': list(rings),
-               'healthy': bool(members), 'tier': 1, 'two_primaries': 0}
+               'healthy': bool(members), 'tier': 1, 'two_primaries': 0,
+               'tiers': [{'tier': 1, 'part': 0.46}, {'tier': 2, 'part': 0.54}]}
     return {'reloads': {'ok': 2, 'failed': 1}, 'config_hash': 4294967295, 'services': {'default': service}}
 
 
@@ -127,6 +128,7 @@ def test_roles_weights_and_tiers():
     assert read.values('sidelb_member_role', 'role') == {'primary': 1, 'replica': 1}
     assert read.values('sidelb_member_weight', 'member') == {'db1': 3, 'db2': 1}
     assert read.values('sidelb_tier_active', 'tier') == {'1': 1, '2': 0}
+    assert read.values('sidelb_tier_share', 'tier') == {'1': 0.46, '2': 0.54}
     assert read.get('sidelb_two_primaries_total') == 0
     assert read.get('sidelb_member_state', member='db2', address='10.0.0.2:5432', state='standby') == 1
     check_with_promtool(read.text)

@@ -1,6 +1,7 @@
 """What is said of a service, what has changed, and its last 15 minutes."""
 from __future__ import absolute_import, division, print_function
 
+import collections
 import json
 
 import pytest
@@ -24,6 +25,10 @@ def members(up=0, is_down=0, **others):
     return found
 
 
+def tiers(*parts):
+    return [{'tier': number + 1, 'part': part} for number, part in enumerate(parts)]
+
+
 @pytest.mark.parametrize('given, changes, level, text', [
     (members(10), {}, 'good', 'all 10 up'),
     (members(1), {}, 'good', 'the only server is up'),
@@ -38,6 +43,11 @@ def members(up=0, is_down=0, **others):
     (members(2), {'check': 'postgres/primary'}, 'bad', '2 primaries: db0, db1'),
     (members(10), {'rings': [ring('db.example.com', state='failing')]}, 'warn', 'all 10 up, DNS failing'),
     (members(2), {'connections': {'waiting': 1}}, 'warn', 'all 2 up, 1 client waiting'),
+    (members(2), {'tiers': tiers(0.27, 0.73)}, 'good', 'all 2 up, tier 1 takes 27 % of new sessions'),
+    (members(2, 1), {'tiers': tiers(0, 1)}, 'warn', '2 of 3 up, 1 down, tier 2 takes new sessions'),
+    (members(1, draining=2), {'tiers': tiers(0, 0, 1)}, 'good', '1 of 3 up, 2 draining, tier 3 takes new sessions'),
+    (members(3), {'tiers': tiers(1, 0)}, 'good', 'all 3 up'),
+    (members(0, 2), {'tiers': tiers(0, 1)}, 'bad', 'none of 2 is up'),
     (members(2), {'state': 'draining'}, 'warn', 'all 2 up, stopping')])
 def test_verdict(given, changes, level, text):
     assert service(given, **changes)['verdict'] == {'level': level, 'text': text}
@@ -102,6 +112,14 @@ def test_a_role_a_look_up_and_a_person_are_changes():
     assert [(change.event, change.text('.example.com')) for change in changes.entries()] == [
         ('drain', 'cache-02: by uid 1000'), ('dns_ok', 'db.example.com:5432: answers again'),
         ('dns', 'db.example.com:5432: SERVFAIL from 10.0.0.2'), ('role', 'cache-01: replica, was primary')]
+
+
+def test_another_tier_is_a_change_of_its_own():
+    changes = Changes(Clock(100.0))
+    for tier in 2, 1:
+        changes.observe('tier', collections.namedtuple('Pool', 'tier')(tier))
+    assert [change.text('.example.com') for change in changes.entries()] == [
+        'new sessions go to tier 1', 'new sessions go to tier 2']
 
 
 class Source(object):

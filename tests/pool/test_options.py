@@ -52,6 +52,9 @@ class World(object):
                 lasts[int(lease.address.host.rpartition('.')[2])] += 1
         return dict(lasts)
 
+    def tier_news(self):
+        return [(level, message) for level, name, message, _ in self.log.lines if name == 'tier_changed']
+
     def down(self, address):
         while address.up:
             self.pool.report_failure(address, 'refused')
@@ -108,9 +111,90 @@ def test_the_next_tier_takes_over_when_nobody_of_the_first_is_up():
     assert world.taken(4) == {2: 4}
     world.down(two)
     assert world.taken(4) == {3: 4}
-    assert world.log.events('tier_changed') == ['new sessions go to tier 2: 1 of 1 servers up']
+    assert world.log.events('tier_changed') == ['new sessions go to tier 2: 1 of 1 servers up; tier 1 takes none']
+    assert world.heard.index('tier') < world.heard.index('down', world.heard.index('down') + 1)
     world.pool.restore(one)
     assert world.taken(4) == {1: 4}
+
+
+# --- which tier new sessions go to, as it is told ---
+
+def test_a_tier_that_comes_back_is_told_with_the_time_in_which_its_share_grows():
+    world = World(tier_return='30s')
+    one, two, three = world.use((1, {}), (2, {}), (3, dict(tier=2)))
+    world.down(one)
+    world.down(two)
+    world.pool.restore(two)
+    assert world.tier_news() == [
+        ('warning', 'new sessions go to tier 2: 1 of 1 servers up; tier 1 takes none'),
+        ('info', 'new sessions go to tier 1: 1 of 2 servers up; its share grows for 30 s')]
+    assert world.pool.tier_parts() == {1: 0, 2: 1}
+    world.now += 7.5
+    assert world.pool.tier_parts() == {1: 0.25, 2: 0.75}
+    world.now += 30
+    assert world.pool.tier_parts() == {1: 1, 2: 0}
+
+
+@pytest.mark.parametrize('first, then', [((2, dict(tier=2)), (1, {})), ((1, {}), (2, dict(tier=2)))])
+def test_at_the_start_the_best_tier_is_no_news_in_whatever_order_names_answer(first, then):
+    world = World()
+    world.pool.expect([1, 2])
+    world.use(first)
+    world.use(first, then)
+    world.pool.expect([])
+    assert world.tier_news() == [] and world.taken(2) == {1: 2}
+
+
+def test_at_the_start_a_worse_tier_is_told_when_clients_wait_for_the_best_one_no_longer():
+    world = World(ring_domains='us.example.com:1,de.example.com:1/tier=2')
+    world.pool.expect([1, 2])
+    world.use((2, dict(tier=2)))
+    assert world.tier_news() == []
+    world.pool.expect([])
+    world.use((2, dict(tier=2)), (1, {}))
+    assert world.tier_news() == [('warning', 'new sessions go to tier 2: 1 of 1 servers up; tier 1 takes none'),
+                                 ('info', 'new sessions go to tier 1: 1 of 1 servers up')]
+
+
+def test_a_tier_whose_servers_people_have_drained_takes_none():
+    world = World()
+    one, two, _, _ = world.use((1, {}), (2, dict(tier=2)), (3, dict(tier=3)), (4, dict(tier=3)))
+    world.pool.drain(one.member)
+    world.pool.drain(two.member)
+    assert world.tier_news()[1:] == [('warning', 'new sessions go to tier 3: 2 of 2 servers up; tiers 1 and 2 take none')]
+
+
+def test_while_nobody_is_up_no_tier_is_told():
+    world = World()
+    one, two = world.use((1, {}), (2, dict(tier=2)))
+    for address in one, two:
+        world.down(address)
+    told = world.tier_news()
+    assert len(told) == 1 and world.log.events('last_resort')
+    world.pool.restore(two)
+    assert world.tier_news() == told           # as before
+    world.pool.restore(one)
+    assert world.tier_news()[1:] == [('info', 'new sessions go to tier 1: 1 of 1 servers up')]
+
+
+def test_of_an_update_only_what_it_has_led_to_is_told():
+    world = World()
+    world.use((1, {}), (2, dict(tier=2)), (3, dict(tier=3)))
+    world.use((1, dict(tier=3)), (2, dict(tier=3)), (3, {}))
+    assert world.tier_news() == [] and world.taken(2) == {3: 2}
+    world.use((1, dict(tier=3)), (2, dict(tier=2)))
+    assert world.tier_news() == [('warning', 'new sessions go to tier 2: 1 of 1 servers up; tier 1 takes none')]
+
+
+def test_a_reload_that_leaves_the_tiers_tells_nothing_of_them():
+    world = World(backends='10.0.0.9:1')
+    world.use((1, {}), (2, dict(tier=2)), (3, dict(tier=3)))
+    settings = defaults(check='off', mode='least-connections', backends='10.0.0.9:1')
+    world.pool.change(settings, world.policy(settings))
+    assert world.tier_news() == [] and world.log.events('last_resort') == [] and world.taken(2) == {1: 2}
+
+
+# --- clients that come before the first answer ---
 
 
 def test_a_better_tier_that_has_not_answered_yet_is_worth_waiting_for():
