@@ -2,7 +2,10 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import json
+import os
 import socket
+import sys
 
 import gevent
 import pytest
@@ -15,6 +18,7 @@ from sidelb_lib.service.service import Service
 from .support import nameserver
 from .support.making import making
 from .support.nameserver import name_server
+from .support.processes import run
 from .support.recording import RecordingLog
 from .support.waiting import wait_until
 from .tcp.parts import NamedEcho, exchange
@@ -132,3 +136,53 @@ def test_first_datagrams_wait_for_the_first_answer_of_a_better_tier(dns, udp_ech
 def test_mode_source_on_loopback_is_warned_of(dns, echo, mode, told):
     with serving(dns, echo('near'), None, mode=mode) as service:
         assert bool(service.log.events('source_is_one_client')) == told
+
+
+# --- what is off ----------------------------------------------------------------------------------------------------------
+
+USED_ONCE = """
+import ast, contextlib, json, socket, sys
+from sidelb_lib.patching import patch_all
+patch_all()
+import gevent
+from gevent.server import StreamServer
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.limits import Budget
+from sidelb_lib.service.service import Service
+from tests.support.recording import RecordingLog
+changes = ast.literal_eval(sys.argv[1])
+server = StreamServer(('127.0.0.1', 0), lambda sock, _: sock.sendall(b'x'))
+server.start()
+service = Service(defaults(listener='127.0.0.1:0', backends='127.0.0.1:%d' % server.address[1], **changes),
+                  RecordingLog(), Budget(1000), hosts='/nonexistent', resolv_conf='/nonexistent')
+service.bind()
+service.start()
+with contextlib.closing(socket.create_connection(service.server.address[:2], 10)) as client:
+    assert client.recv(1) == b'x'
+print(json.dumps(sorted(name[11:] for name in sys.modules if name.startswith('sidelb_lib.'))))
+"""
+
+OPTIONAL = {
+    'early_close': ('failure', ['tcp.early_end', 'tcp.watched_session']),
+    'slow_start': ('10s', ['pool.slow_start']),
+    'proxy': ('v1', ['tcp.proxied_session']),
+    'allow': ('127.0.0.0/8', ['tcp.admission']),
+    'source': ('127.0.0.1', ['net.source']),
+}
+
+
+def loaded(**changes):
+    """The modules that a service has loaded when it has served one client."""
+    project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    finished = run([sys.executable, '-c', USED_ONCE, repr(changes)], cwd=project)
+    assert finished.returncode == 0, finished
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def test_what_is_off_is_not_loaded():
+    named = [name for _, names in OPTIONAL.values() for name in names]
+    named += ['service.rebalancing', 'pool.shares', 'tcp.session_end', 'tcp.timed_relay']
+    assert not set(named).intersection(loaded())
+    changes = dict((key, value) for key, (value, _) in OPTIONAL.items())
+    everything = loaded(**changes)
+    assert [name for _, names in OPTIONAL.values() for name in names if name not in everything] == []

@@ -120,6 +120,8 @@ class Health(Membership):
             address.early.is_down, address.early.streak = False, self._fall - 1
             if self._knows(address):
                 self._settle(address)
+            else:
+                address.up = not address.is_held_down          # as which it may return
 
     def _note_error(self, address, error):
         address.failed += 1

@@ -9,10 +9,10 @@ class Tried(object):
 
     `last` is the latest, `exhausted` the members with no usable address left, `error` the last error that was this host's
     own, `leftovers` what the pool takes when all usable ones have been tried, `short` those towards which this host had no
-    local port, which passes.
+    local port, which passes; `since`, if not None, from when on its wait for a server counts.
     """
 
-    __slots__ = ('last', 'exhausted', 'error', 'leftovers', 'short', '_addresses')
+    __slots__ = ('last', 'exhausted', 'error', 'leftovers', 'short', 'since', '_addresses')
 
     def __init__(self, addresses=()):
         self.last = None
@@ -20,6 +20,7 @@ class Tried(object):
         self.error = None
         self.leftovers = None
         self.short = ()
+        self.since = None
         self._addresses = set()
         for address in addresses:
             self.add(address)
@@ -36,7 +37,7 @@ class Tried(object):
     def without_short(self):
         """Another one that gives those in `short` another chance."""
         again = Tried(address for address in self._addresses if address not in self.short)
-        again.error = self.error
+        again.error, again.since = self.error, self.since
         return again
 
     def add(self, address):

@@ -12,8 +12,6 @@ from .health import Health
 from .lease import Lease, Tried
 from .members import UP, Verdict
 from .roles import Roles
-from .shares import excesses
-from .slow_start import SlowStart
 from .tier_news import TierNews
 
 
@@ -89,7 +87,9 @@ class Pool(Health):
         return Roles(settings, self._log, self._settle, self._notify) if self._wants_role else None
 
     def _make_slow_start(self, settings):
-        return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh) if settings.slow_start else None
+        if settings.slow_start:
+            from .slow_start import SlowStart
+            return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh)
 
     def __repr__(self):
         return '<Pool %r departing=%r>' % (self.members, self.departing)
@@ -104,6 +104,11 @@ class Pool(Health):
         """Is it an address of some source, which nothing holds down?"""
         address = self._addresses.get(endpoint)
         return address is not None and address.up
+
+    @property
+    def has_limits(self):
+        """Is there a server with a limit of its sessions, whatever source says so?"""
+        return any(member.limit is not None for member in self.members)
 
     @property
     def needs_role(self):
@@ -193,6 +198,7 @@ class Pool(Health):
     def excesses(self, spills=False):
         """{member: how many sessions it has above its share}. A worse tier that takes nothing now ought to have none, unless
         tiers spill over: then each is looked at by itself. Sessions of those who take nothing at all stay where they are."""
+        from .shares import excesses
         taken = [member for member in self.members if member.standing == self._choosing.level and self.healthy]
         if not spills:
             return excesses(taken, lambda member: member.tier == self.tier)

@@ -27,7 +27,6 @@ from . import access_log, first_words
 from .feed import Feed
 from .listener import bind_listener
 from .loops import Loops
-from .rebalancing import Rebalancing
 from .session_limit import session_limit
 
 #: Settings of which the policy is made, and who is told to it; options of servers count, too.
@@ -194,6 +193,7 @@ class Service(object):
     def rebalance(self, per_second, silent):
         """Begin to close silent sessions of servers that have more than their share; the last one must have ended. Returns
         the Rebalancing."""
+        from .rebalancing import Rebalancing
         self.rebalancing = Rebalancing(self.pool, self.server, self.log, self._clock, self.settings, per_second, silent)
         self._loops.start('rebalancing', self.rebalancing.run)
         return self.rebalancing

@@ -183,8 +183,6 @@ class Direction(object):
         When the other direction has ended too, the owner's close says the same with one system call less.
         """
         relay = self._relay
-        if relay.hands_over(self):
-            return
         self.end()
         relay.note_end(self)
         if not relay.end_if_all_is_done():
@@ -197,8 +195,6 @@ class Direction(object):
         """A reset, or a keepalive that got no answer: nothing can be carried either way any more."""
         if error.errno not in PASSING:
             relay = self._relay
-            if relay.hands_over(self):
-                return
             relay.note_failure(self.source)
             relay.outbound.end()
             relay.inbound.end()

@@ -22,14 +22,12 @@ WOKEN, READABLE, TICK = 'woken', 'readable', 'tick'
 NEWS = ('room', 'available', 'up', 'added', 'filled')
 
 
-def seconds_to_wait(settings):
+def seconds_to_wait(settings, pool):
     """The setting `server_wait`, or what stands for it: where a check asks for a role a failover takes so long (Patroni's
     ttl and loop_wait, and a margin), and a server that is full has room soon."""
     if settings.server_wait is not None:
         return settings.server_wait
-    servers = settings.backends + settings.ring_domains
-    limited = any(server.options and server.options.max for server in servers)
-    return max(60.0 if settings.check.role else 0.0, settings.connect_timeout if limited else 0.0)
+    return max(60.0 if settings.check.role else 0.0, settings.connect_timeout if pool.has_limits else 0.0)
 
 
 class Queue(object):
@@ -121,13 +119,16 @@ class Queue(object):
 
 
 class Turn(object):
-    """One client's way through the queue of `server`: behind those that wait already, then until there is a server."""
+    """One client's way through the queue of `server`: behind those that wait already, then until there is a server.
 
-    def __init__(self, server, client):
+    It begins now, or began before if `tried`, a Tried or None, says so.
+    """
+
+    def __init__(self, server, client, tried):
         self._server = server
         self._client = client
-        self._seconds = seconds_to_wait(server.settings)
-        self._began = server.clock()
+        self._seconds = seconds_to_wait(server.settings, server.members)
+        self._began = server.clock() if not tried or tried.since is None else tried.since
         self._end = self._began + self._seconds
         self._ticket = None
 

@@ -29,26 +29,21 @@ class Relay(object):
     it may do at any time. Meanwhile others may look at `outbound.moved` (client to upstream) and `inbound.moved`.
     Afterwards `failed_side` tells which peer was reset, CLIENT or SERVER, and `first_end` which one ended first; `failure`
     is the sys.exc_info() of an exception that nobody expected.
-
-    `on_early_end`, None or a function, is asked when the server ends, or is reset, before it has said anything and before
-    the client has ended. When it returns True the caller has closed the relay and the matter is its own.
     """
 
-    __slots__ = ('resources', 'outbound', 'inbound', 'failed_side', 'first_end', 'failure', 'stopped', 'on_early_end',
-                 '_on_end')
+    __slots__ = ('resources', 'outbound', 'inbound', 'failed_side', 'first_end', 'failure', 'stopped', '_on_end')
 
-    kind_of_inbound = Direction
+    kind_of_outbound = kind_of_inbound = Direction
     began = first_byte = None          # of a TimedRelay
 
     def __init__(self, client, upstream, resources):
         self.resources = resources
-        self.outbound = Direction(self, client, upstream)
+        self.outbound = self.kind_of_outbound(self, client, upstream)
         self.inbound = self.kind_of_inbound(self, upstream, client)
         self.failed_side = None
         self.first_end = None
         self.failure = None
         self.stopped = False
-        self.on_early_end = None
         self._on_end = None
 
     @property
@@ -116,11 +111,6 @@ class Relay(object):
         if on_end is not None:
             on_end()
         return True
-
-    def hands_over(self, direction):
-        """Whether the end of `direction` is early, and the matter of whoever asked for that."""
-        return (self.on_early_end is not None and direction is self.inbound and not direction.moved and
-                not self.outbound.ended and not self.stopped and self.on_early_end())
 
     def note_end(self, direction):
         if self.first_end is None:

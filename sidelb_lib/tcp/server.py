@@ -14,7 +14,6 @@ from ..net.own_listener import was_meant_for
 from ..net.resets import abort
 from ..net.workers import Workers
 from .acceptor import Acceptor
-from .early_end import EarlyEnds
 from .ending import ENDS_OF_SERVERS, Deliveries, Sweeper
 from .fate import endings
 from .queue import Queue
@@ -37,14 +36,14 @@ class TcpServer(Acceptor):
                  share=None):
         Acceptor.__init__(self, listener, log, clock, max_connections, share)
         self.members = pool
-        self.take = pool.take              # or that of `early_ends`, while it has a server to try
+        self.take = pool.take              # or that of `early_ends`, while they have a server to try
         self.resources = resources
         self.settings = settings
         self.tally = Tally(log, clock)
         self.tally.change(settings, access_log)
         self.deliveries = Deliveries(clock, self)
         self.queue = Queue(pool, clock)
-        self.early_ends = EarlyEnds(pool, clock, self)
+        self.early_ends = None             # an EarlyEnds, once that is wanted
         self._workers = Workers()
         self.own_ends = {}                 # local address of each of our sockets to servers -> where that goes
         self._answers_came = Event()
@@ -79,7 +78,14 @@ class TcpServer(Acceptor):
         self.relay_of = Relay
         if self.tally.times_sessions:
             from .timed_relay import TimedRelay
-            self.relay_of = partial(TimedRelay, clock=self.clock)
+            self.relay_of = TimedRelay
+        if settings.early_close == 'failure':
+            from .early_end import EarlyEnds
+            from .watched_session import watched_relay, watched_session
+            self.early_ends = self.early_ends or EarlyEnds(self.members, self.clock, self)
+            self.relay_of, self._session_of = watched_relay(self.relay_of), watched_session(self._session_of)
+        if self.tally.times_sessions:
+            self.relay_of = partial(self.relay_of, clock=self.clock)
         self.make_socket = ()              # further arguments of `connect`
         if settings.source:
             from ..net.source import Source
@@ -115,8 +121,6 @@ class TcpServer(Acceptor):
         if session.relay is not None:
             session.address.sent += session.relay.outbound.moved
             session.address.received += session.relay.inbound.moved
-            if session.address.early is not None and session.relay.inbound.moved:
-                self.early_ends.disproved(session.address)
         if reason in ENDS_OF_SERVERS:
             self.members.report_end(session.address)
         self.tally.end(session, reason)

@@ -89,7 +89,7 @@ class Session(object):
             self._look_at_client()
         turn = None
         if server.queue:                   # others wait already
-            turn = Turn(server, self.client)
+            turn = Turn(server, self.client, tried)
             turn.wait_behind_them()
         while True:
             try:
@@ -99,7 +99,7 @@ class Session(object):
                     self._pause(SHORTAGE_PAUSE)
                     tried = tried.without_short()
                     continue
-                turn = turn or Turn(server, self.client)
+                turn = turn or Turn(server, self.client, tried)
                 turn.wait(error)
                 tried, attempts, deadline = None, 0, server.clock() + MAX_CONNECT_TIMEOUTS * server.settings.connect_timeout
                 continue
@@ -155,31 +155,9 @@ class Session(object):
         address.total += 1
         server.own_ends[self.own_end] = address.sockaddr[:2]
         self.relay = relay = server.relay_of(self.client, upstream, server.resources)
-        if server.early_ends.wanted:
-            relay.on_early_end = self._ended_early
         relay.start(get_hub().loop, self._relay_ended)
         if address.member.departing and server.settings.on_removed == 'close':       # it left while we connected
             self.cut(REMOVED)
-
-    # --- a server that ends at once ---------------------------------------------------------------------------------
-
-    @never_waits
-    def _ended_early(self):
-        """The server has ended before anything came from it. Returns whether another one is looked for, which the client
-        does not notice: it must have sent nothing."""
-        relay, server = self.relay, self._server
-        if not server.early_ends.noticed(self) or relay.outbound.moved or relay.held:
-            return False
-        relay.close()
-        self.upstream.close()
-        self.lease.failed('ended at once', HOST)           # the pool has heard of it
-        tried = self.lease.tried
-        self.lease.end()
-        server.own_ends.pop(self.own_end, None)
-        server.tally.retries += 1
-        self.relay = self.upstream = self.address = self.own_end = None
-        get_hub().loop.run_callback(server.begin_again, self, tried)
-        return True
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

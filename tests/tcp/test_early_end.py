@@ -5,22 +5,28 @@ import contextlib
 import socket
 import struct
 
+import gevent
 import pytest
 from gevent.server import StreamServer
 
+from sidelb_lib.compat import monotonic
+from sidelb_lib.net import connect as connecting
+from sidelb_lib.net.resets import peer_has_ended
 from sidelb_lib.tcp import early_end
+from sidelb_lib.tcp.direction import Direction
 
+from ..support.clients import reset
 from ..support.waiting import wait_until
-from .parts import end_of, exchange
+from .parts import NamedEcho, end_of, exchange
 
 
 class Hollow(object):
     """Accepts and ends at once: politely, by a reset, or once it has got a byte."""
 
-    def __init__(self, how):
+    def __init__(self, how, endpoint=('127.0.0.1', 0)):
         self.how = how
         self.accepted = 0
-        self.server = StreamServer(('127.0.0.1', 0), self._end)
+        self.server = StreamServer(endpoint, self._end)
         self.server.start()
         self.endpoint = self.server.address[:2]
 
@@ -39,8 +45,8 @@ class Hollow(object):
 def hollow():
     servers = []
 
-    def make(how):
-        servers.append(Hollow(how))
+    def make(*arguments):
+        servers.append(Hollow(*arguments))
         return servers[-1]
     yield make
     for server in servers:
@@ -203,3 +209,232 @@ def test_while_nobody_else_is_up_it_is_up_again_after_a_while_and_a_single_early
     with contextlib.closing(one.connect()) as client:
         end_of(client)
     assert not address.up
+
+
+# --- what a client has said, and what others hear ------------------------------------------------------------------------
+
+def connecting_until(monkeypatch, server, condition):
+    """Have sessions go on from a connect to `server` only once `condition(upstream)` is true."""
+    def connect(address, *arguments):
+        upstream = connecting.connect(address, *arguments)
+        if address.port == server.endpoint[1]:
+            wait_until('it has not come to that', lambda: condition(upstream))
+        return upstream
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', connect)
+
+
+@pytest.mark.parametrize('how', ['ends', 'resets'])
+def test_what_a_client_has_said_goes_to_another_server_if_the_first_had_ended_before_it_was_sent(
+        balancer, echo, hollow, monkeypatch, how):
+    one, dead = balancer(early_close='failure'), hollow(how)
+    connecting_until(monkeypatch, dead, peer_has_ended)
+    one.use(dead.endpoint, echo('b').endpoint)
+    for _ in range(4):
+        assert one.ask() == 'b'
+    assert dead.accepted == 2 and one.server.tally.retries == 2
+
+
+def test_what_a_server_that_is_reset_in_this_very_moment_does_not_take_goes_to_another_one(balancer, echo, monkeypatch):
+    one, listener = balancer(early_close='failure'), socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(5)
+    one.use(listener.getsockname(), echo('b').endpoint)
+    looked, ready = [], Direction.ready
+
+    def ready_and_then(direction):
+        ready(direction)
+        if not looked and direction.source.getpeername() == listener.getsockname():
+            looked.append(direction)
+            reset(listener.accept()[0])
+    monkeypatch.setattr(Direction, 'ready', ready_and_then)
+    while not looked:
+        assert one.ask() == 'b'
+    listener.close()
+
+
+def test_servers_that_all_end_at_once_keep_a_client_for_as_long_as_it_may_wait(balancer, hollow):
+    one = balancer(early_close='failure', server_wait=1.5, check_interval=0.1)
+    one.use(hollow('ends').endpoint, hollow('resets').endpoint)
+    for _ in range(2):
+        began = monotonic()
+        with contextlib.closing(one.connect()) as client:
+            assert end_of(client) == 'reset'
+        assert 1.0 < monotonic() - began < 4
+    assert one.server.tally.refused == {'every_server_has_been_tried': 2}
+
+
+def test_a_client_of_many_servers_that_all_end_is_given_up_in_time(balancer, hollow):
+    one = balancer(early_close='failure', connect_timeout=0.05)
+    one.use(*[hollow('ends').endpoint for _ in range(12)])
+    with contextlib.closing(one.connect()) as client:
+        assert end_of(client) == 'reset'
+    assert one.server.tally.refused == {'no_server_could_be_reached_in_time': 1}
+
+
+def test_the_second_begins_when_the_server_has_been_reached(balancer, echo, hollow, monkeypatch):
+    monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.2)
+    one, dead = balancer(early_close='failure', check_fall=1), hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    connecting_until(monkeypatch, dead, lambda upstream: gevent.sleep(0.3) is None)
+    for _ in range(2):
+        assert one.ask() == 'b'
+    assert not address_of(one, dead).up
+
+
+class Cancelled(NamedEcho):
+    """As PostgreSQL: a client that says `cancel` is no session, and its connection ends without an answer."""
+
+    def _echo(self, sock, peer):
+        if sock.recv(6, socket.MSG_PEEK) == b'cancel':
+            sock.recv(100)
+            return sock.close()
+        return NamedEcho._echo(self, sock, peer)
+
+
+@pytest.fixture
+def cancelled():
+    server = Cancelled('a')
+    yield server
+    server.stop()
+
+
+def cancel(one):
+    with contextlib.closing(one.connect()) as client:
+        client.sendall(b'cancel')
+        assert end_of(client) == 'eof'
+    wait_until('it has not ended', lambda: all(session.relay.inbound.moved for session in one.server.sessions))
+
+
+def test_questions_that_a_living_server_does_not_answer_take_it_down_only_when_nothing_comes_from_it(
+        balancer, cancelled, monkeypatch):
+    one = balancer(early_close='failure', check_interval=60.0)
+    one.use(cancelled.endpoint)
+    address, = one.pool.addresses()
+    with contextlib.closing(one.connect()) as client:
+        exchange(client)
+        monkeypatch.setattr(early_end, 'EARLY_SECONDS', 60.0)
+        for _ in range(4):                           # at the same time
+            cancel(one)
+        monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.2)
+        for _ in range(4):                           # now and then
+            gevent.sleep(0.2)
+            exchange(client)
+            cancel(one)
+        assert address.up and not address.failed
+        for _ in range(50):
+            if address.up:
+                gevent.sleep(0.2)
+                cancel(one)
+        assert not address.up
+
+
+class Flaky(NamedEcho):
+    """Ends at once while `is_hollow`."""
+
+    is_hollow = False
+    ended = 0
+
+    def _echo(self, sock, peer):
+        if self.is_hollow:
+            self.ended += 1
+            return sock.close()
+        return NamedEcho._echo(self, sock, peer)
+
+
+@pytest.fixture
+def flaky():
+    server = Flaky('a')
+    yield server
+    server.stop()
+
+
+def address_of(one, server):
+    address, = [each for each in one.pool.addresses() if each.port == server.endpoint[1]]
+    return address
+
+
+def ask_elsewhere(one, server):
+    """A client that is silent until another server than `server` has it."""
+    before = set(one.server.sessions)
+    with contextlib.closing(one.connect()) as client:
+        wait_until('another server has it', lambda: [session for session in set(one.server.sessions) - before if (
+            session.address and session.address.port != server.endpoint[1])])
+        assert exchange(client) == 'b'
+    wait_until('it has ended', lambda: set(one.server.sessions) <= before)
+
+
+def test_sessions_that_live_on_show_that_their_server_is_sound(balancer, flaky, echo):
+    one = balancer(early_close='failure')
+    one.use(flaky.endpoint, echo('b').endpoint)
+    address, kept = address_of(one, flaky), []
+    for times in range(1, 4):
+        flaky.is_hollow = True
+        while flaky.ended < times:
+            ask_elsewhere(one, flaky)
+        assert address.up and address.early.streak == 1
+        flaky.is_hollow = False
+        answers = []
+        while 'a' not in answers:
+            kept.append(one.connect())
+            answers.append(exchange(kept[-1]))
+    for client in kept:
+        client.close()
+
+
+def test_the_end_of_a_session_that_is_older_than_the_trouble_shows_nothing(balancer, flaky, echo):
+    one = balancer(early_close='failure', check_interval=60.0)
+    one.use(flaky.endpoint, echo('b').endpoint)
+    clients = [one.connect() for _ in range(2)]
+    old, = [client for client in clients if exchange(client) == 'a']
+    flaky.is_hollow = True
+    address = address_of(one, flaky)
+    while address.up:
+        ask_elsewhere(one, flaky)
+    old.close()
+    wait_until('it has ended', lambda: not address.active)
+    assert not address.up
+    for client in clients:
+        client.close()
+
+
+def test_a_server_that_left_while_it_was_down_by_this_is_no_last_resort_when_it_returns(balancer, hollow, echo):
+    one, dead, sound = balancer(early_close='failure', check_interval=0.1), hollow('ends'), echo('b')
+    one.use(dead.endpoint, sound.endpoint)
+    address = taken_down(one, dead)
+    one.use(sound.endpoint)
+    wait_until('it has another chance', lambda: one.ask() and not address.ends_early)
+    one.use(dead.endpoint, sound.endpoint)
+    assert address_of(one, dead) is address and address.up
+
+
+def test_it_comes_and_goes_with_the_settings(balancer, hollow, echo):
+    one, dead = balancer(check_interval=0.1), hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    plain = one.server.settings
+    assert one.server.early_ends is None
+    one.server.change(plain._replace(early_close='failure'), 10)
+    address = taken_down(one, dead)
+    one.server.change(plain, 10)
+    wait_until('it is not forgiven', lambda: address.up)
+    with contextlib.closing(one.connect()) as first, contextlib.closing(one.connect()) as second:
+        assert sorted(answer(client) for client in (first, second)) == ['b', 'eof']
+
+
+def answer(client):
+    try:
+        return exchange(client)
+    except (AssertionError, EnvironmentError):
+        return 'eof'
+
+
+@pytest.mark.parametrize('http', [None, ('127.0.0.1', 0)])
+def test_sessions_that_are_timed_are_moved_as_well(balancer, hollow, echo, http):
+    one, dead = balancer(early_close='failure', http=http), hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    for _ in range(4):
+        with contextlib.closing(one.connect()) as client:
+            wait_until('a server has it', lambda: [session for session in one.server.sessions
+                                                   if session.address and session.address.port != dead.endpoint[1]])
+            assert exchange(client) == 'b'
+        wait_until('it has ended', lambda: not one.server.sessions)
+    assert dead.accepted == 2

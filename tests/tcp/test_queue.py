@@ -79,6 +79,16 @@ def test_a_client_that_waits_in_vain_is_reset_and_told_why(balancer, echo):
     first.close()
 
 
+def test_clients_wait_where_a_file_of_servers_alone_has_limits(balancer, echo):
+    one = balancer(servers_file='/nonexistent')         # no server of the settings has a limit
+    use(one, 1, echo('a'))
+    first, = open_sessions(one, 1)
+    with contextlib.closing(one.connect()) as second:
+        waiting(one, 1)
+        first.close()
+        assert exchange(second) == 'a'
+
+
 def test_without_server_wait_nobody_waits(balancer, echo):
     one = balancer(server_wait=0.0, backends=LIMITED)
     use(one, 1, echo('a'))
