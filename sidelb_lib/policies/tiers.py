@@ -10,7 +10,8 @@ class Tiers(object):
     `random` gives a number of at least 0 and below 1, `clock` seconds. `on_change(tier)` hears which tier is now the first
     that has somebody, or None.
 
-    While all members are of one tier, choosing is that tier's own: it costs nothing.
+    While all members are of one tier, choosing is that tier's own: it costs nothing. While one tier takes all it costs
+    hardly more.
     """
 
     def __init__(self, make, random, clock, spill=0, tier_return=0, on_change=None):
@@ -22,6 +23,8 @@ class Tiers(object):
         self._on_change = on_change or (lambda tier: None)
         self._tiers = {}            # tier -> _Tier
         self._order = []            # of tiers
+        self._shares = None         # what each takes but for those that return, until somebody comes or goes
+        self._first = None          # the policy of `active`
         self.active = None          # the first tier that has somebody
         self.choose = self._choose_nobody
 
@@ -30,13 +33,15 @@ class Tiers(object):
     def know(self, member, change):
         """A member that counts as capacity of its tier came (1) or went (-1), up or not: `spill` compares with it."""
         self._tier(member.tier).known += change
+        self._shares = None
 
     def add(self, member):
         tier = self._tier(member.tier)
         tier.policy.add(member)
         tier.up += 1
+        self._shares = None
         if tier.up == 1:
-            if tier.lost:
+            if tier.was_lost and self._return:
                 tier.returned = self._clock()
             self._find_first()
 
@@ -44,8 +49,9 @@ class Tiers(object):
         tier = self._tiers[member.tier]
         tier.policy.remove(member)
         tier.up -= 1
+        self._shares = None
         if not tier.up:
-            tier.lost = True
+            tier.was_lost = True
             tier.returned = None
             self._find_first()
 
@@ -66,12 +72,7 @@ class Tiers(object):
     def _find_first(self):
         up = [number for number in self._order if self._tiers[number].up]
         first = up[0] if up else None
-        self.choose = self._choose_among_tiers
-        if len(self._tiers) == 1:
-            only = self._tiers[self._order[0]].policy
-            self.choose, self.recount = only.choose, only.recount
-        else:
-            self.__dict__.pop('recount', None)
+        self._find_way(first)
         if first != self.active:
             self.active = first
             if len(self._tiers) > 1:
@@ -79,39 +80,57 @@ class Tiers(object):
 
     # --- who is chosen ----------------------------------------------------------------------------------------------
 
+    def _find_way(self, first):
+        """Choose in the cheapest way that is right for now."""
+        self.__dict__.pop('recount', None)
+        if len(self._tiers) == 1:
+            only = self._tiers[self._order[0]].policy
+            self.choose, self.recount = only.choose, only.recount
+        elif first is None or self._spill or self._is_returning():
+            self.choose = self._choose_among_tiers
+        else:
+            self._first, self.choose = self._tiers[first].policy, self._choose_in_first
+
+    def _is_returning(self):
+        return any(tier.returned is not None for tier in self._tiers.values())
+
     def _choose_nobody(self, excluded, key=None):
         return None
 
+    def _choose_in_first(self, excluded, key=None):
+        return self._first.choose(excluded, key) or self._choose_among_tiers(excluded, key)
+
     def _choose_among_tiers(self, excluded, key=None):
-        loads = () if excluded else self.loads()        # after a failure the nearest that is left comes first
-        number = _drawn(self._order, loads, self._random)
-        if number is not None:
-            member = self._tiers[number].policy.choose(excluded, key)
-            if member:
-                return member
-        for number in self._order:
-            member = self._tiers[number].policy.choose(excluded, key)
+        """From the tier that is drawn. After a failure those of the same tier come first. Then the others, best first."""
+        if excluded:
+            begun = set(member.tier for member in excluded)
+            order = sorted(self._order, key=lambda number: number not in begun)
+        else:
+            order = [_drawn(self._order, self.loads(), self._random)] + self._order
+        for number in order:
+            member = number and self._tiers[number].policy.choose(excluded, key)
             if member:
                 return member
         return None
 
     def loads(self):
         """How much of the new sessions each tier takes, in the order of tiers; the sum is 1, or 0 when nobody is there."""
-        tiers = [self._tiers[number] for number in self._order]
-        if self._spill:
-            loads = [share / 100.0 for share in shares([(tier.up, tier.known) for tier in tiers], self._spill)]
-        else:
-            loads = [float(number == self.active) for number in self._order]
-        return self._softened(tiers, loads)
+        if self._shares is None:
+            tiers = [self._tiers[number] for number in self._order]
+            if self._spill:
+                self._shares = [share / 100.0 for share in shares([(tier.up, tier.known) for tier in tiers], self._spill)]
+            else:
+                self._shares = [float(number == self.active) for number in self._order]
+        return self._softened(self._shares) if self._is_returning() else self._shares
 
     def parts(self):
         """{tier: the part of the new sessions that it takes now}."""
         return dict(zip(self._order, self.loads()))
 
-    def _softened(self, tiers, loads):
+    def _softened(self, loads):
         """A tier that is back takes its load little by little; the rest stays on those that are worse."""
         now, rest = self._clock(), 0.0
-        softened = []
+        softened, tiers = [], [self._tiers[number] for number in self._order]
         for position, tier in enumerate(tiers):
             load = loads[position] + rest
             rest = 0.0
@@ -125,22 +144,26 @@ class Tiers(object):
         return softened
 
     def _part(self, tier, now):
-        if tier.returned is None or not self._return:
+        if tier.returned is None:
             return 1.0
-        return min(1.0, (now - tier.returned) / self._return)
+        part = (now - tier.returned) / self._return
+        if part >= 1:
+            tier.returned = None
+            self._find_way(self.active)
+        return min(1.0, part)
 
 
 class _Tier(object):
-    """What is known of one tier. `lost`: it had somebody once, and then nobody."""
+    """What is known of one tier. `was_lost`: it has lost everybody once."""
 
-    __slots__ = ('policy', 'known', 'up', 'lost', 'returned')
+    __slots__ = ('policy', 'known', 'up', 'was_lost', 'returned')
 
     def __init__(self, policy):
         self.policy = policy
         self.known = 0
         self.up = 0
-        self.lost = False
-        self.returned = None        # when it came back after that
+        self.was_lost = False
+        self.returned = None        # when it came back, while it does not take all yet
 
 
 def _drawn(numbers, loads, random):

@@ -61,14 +61,44 @@ def test_after_a_failure_the_rest_of_the_tier_comes_first_and_then_the_next_one(
     assert policy.choose([a]) is b and policy.choose([a, b]) is c and policy.choose(everyone) is None
 
 
-def test_after_a_failure_the_nearest_that_is_left_comes_first_whatever_spills():
+def test_a_session_that_fails_in_the_tier_that_was_drawn_goes_on_there():
+    """It had been sent there by `spill`, or because a better tier is only just back."""
     policy = tiers(spill=1.4)
-    a, b, c = everyone = members('abc', tiers=(1, 2, 2))
-    for member in everyone + members('xyz', tiers=(1, 1, 1)):
+    everyone = a, b, c, d = members('abcd', tiers=(1, 1, 2, 2))
+    for member in everyone:
         policy.know(member, 1)
+    tell(policy, [a, c, d])                              # 70, 30 %
+    assert all(policy.choose([c]) is d for _ in range(20)) and all(policy.choose([d]) is c for _ in range(20))
+    policy = tiers(tier_return=30)
     tell(policy, everyone)
-    assert set(chosen(policy, 50)) == set('abc')
-    assert set(chosen(policy, 50, [b])) == set('a') and set(chosen(policy, 50, [a])) == set('bc')
+    tell(policy, [c, d])
+    tell(policy, everyone)
+    policy._clock.now += 29.9                            # nearly all go to tier 1, but this one was sent to tier 2
+    assert all(policy.choose([c]) is d for _ in range(20))
+
+
+def test_when_its_tier_is_exhausted_a_session_goes_to_the_best_of_the_others_and_goes_on_there():
+    policy = tiers(spill=1.4)
+    everyone = members('abcdef', tiers=(1, 1, 2, 3, 3, 4))
+    tell(policy, everyone)
+    tried = [everyone[3]]                                # began in tier 3
+    for _ in range(5):
+        tried.append(policy.choose(tried))
+    assert ''.join(member.name for member in tried) == 'deabcf' and policy.choose(tried) is None
+
+
+def test_while_one_tier_takes_all_nothing_is_drawn_and_no_clock_is_read():
+    def nobody(*arguments):
+        raise AssertionError('asked for chance or time')
+    policy = tiers(tier_return=30)
+    everyone = members('abc', tiers=(1, 1, 2))
+    tell(policy, everyone)
+    tell(policy, everyone[2:])
+    tell(policy, everyone)
+    policy._clock.now += 31
+    chosen(policy, 1)                                    # sees that the return is over
+    policy._random = policy._clock = nobody
+    assert chosen(policy, 4) in ('abab', 'baba') and policy.choose(everyone[:1]) is everyone[1]
 
 
 @pytest.mark.parametrize('healths, loads', [row for row in TABLE if row[1] != '0 0'])
@@ -203,3 +233,22 @@ def test_when_a_tier_is_full_the_next_one_takes_over():
     everyone = members('abc', tiers=(1, 2, 2), limit=2)
     tell(policy, everyone)
     assert ''.join(take(policy).name for _ in range(5)) == 'aabcb'
+
+
+def test_a_tier_that_was_full_is_neither_lost_nor_has_it_returned():
+    policy = Tiers(lambda: Limited(RoundRobin(lambda: 0.0), lambda member: None), random.random, Clock(), 0, 30)
+    everyone = a, _, _ = members('abc', tiers=(1, 2, 2), limit=2)
+    tell(policy, everyone)
+    assert ''.join(take(policy).name for _ in range(3)) == 'aab' and policy.active == 1
+    for _ in range(20):                       # all at once it has its sessions again
+        release(policy, a)
+        assert take(policy) is a
+
+
+def test_with_spill_a_tier_that_is_full_passes_its_part_on():
+    policy = Tiers(lambda: Limited(RoundRobin(lambda: 0.0), lambda member: None), random.Random(1).random, Clock(), 1.4)
+    everyone = members('abcd', tiers=(1, 1, 2, 2), limit=2)
+    for member in everyone:
+        policy.know(member, 1)
+    tell(policy, [everyone[0]] + everyone[2:])
+    assert sorted(take(policy).name for _ in range(6)) == list('aaccdd') and take(policy) is None
