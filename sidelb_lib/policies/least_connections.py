@@ -25,7 +25,7 @@ class LeastConnections(object):
     def __init__(self, start):
         self._start = start
         self._turns = 0
-        self._current = {}      # member -> the turn of its one entry that counts
+        self._current = {}      # member -> its one entry that counts
         self._heap = []         # (load, turn, member)
         self._newcomers = set()   # have no turn yet
         self._begun = False     # has there been a session?
@@ -35,7 +35,7 @@ class LeastConnections(object):
     def add(self, member):
         self._weigh(member.weight, 1)
         if member.turn is not None and self._begun:
-            self._seat(member, member.turn)
+            self._push(member)
         else:
             self._newcomers.add(member)
 
@@ -43,25 +43,18 @@ class LeastConnections(object):
         self._weigh(member.weight, -1)
         if self._current.pop(member, None) is None:
             self._newcomers.remove(member)
-        member.turn = None
-        if not self._current and not self._newcomers:
-            self._begun = False
 
     def reweigh(self, member, former):
         """The member's weight was `former`."""
         self._weigh(member.weight, 1)
         self._weigh(former, -1)
         if member in self._current:
-            self._push(member, self._next_turn())
+            self._push(member)
 
     def recount(self, member):
         if member in self._current:
-            self._turns += 1
-            self._current[member] = member.turn = turn = self._turns
-            load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
-            heapq.heappush(self._heap, (load, turn, member))
-            if len(self._heap) > 4 * len(self._current) + 64:
-                self._rebuild()
+            self._turns = member.turn = self._turns + 1
+            self._push(member)
 
     def choose(self, excluded, key=None):
         if self._newcomers:
@@ -69,8 +62,8 @@ class LeastConnections(object):
         heap, current, passed_over = self._heap, self._current, []
         chosen = None
         while heap and chosen is None:
-            _, turn, member = heap[0]
-            if current.get(member) != turn:
+            member = heap[0][2]
+            if current.get(member) is not heap[0]:
                 heapq.heappop(heap)
             elif member in excluded:
                 passed_over.append(heapq.heappop(heap))
@@ -89,29 +82,25 @@ class LeastConnections(object):
         self._begun = True
         first = int(self._start() * len(newcomers))
         for member in newcomers[first:] + newcomers[:first]:
-            self._seat(member, self._next_turn())
+            self._turns = member.turn = self._turns + 1
+            self._push(member)
 
-    def _seat(self, member, turn):
-        member.turn = turn
-        self._push(member, turn)
-
-    def _next_turn(self):
-        self._turns += 1
-        return self._turns
-
-    def _push(self, member, turn):
-        self._current[member] = turn
-        heapq.heappush(self._heap, (self._load(member), turn, member))
-
-    def _load(self, member):
-        return (member.active + 1) / (member.weight or 1) if self._weighted else member.active
+    def _push(self, member):
+        load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
+        self._current[member] = entry = load, member.turn, member
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > 4 * len(self._current) + 64:
+            self._rebuild()
 
     def _weigh(self, weight, change):
         self._weights.count(weight, change)
-        if self._weights.differ != self._weighted:
-            self._weighted = self._weights.differ
+        if self._weights.differ and not self._weighted:
             self._rebuild()
 
     def _rebuild(self):
-        self._heap = [(self._load(member), turn, member) for member, turn in self._current.items()]
-        heapq.heapify(self._heap)
+        """Without outdated entries. Where weights do not differ any more they are left out again here, and not at once: the
+        one that made the difference may be full, and will be back."""
+        self._weighted = self._weights.differ
+        self._heap, members = [], list(self._current)
+        for member in members:
+            self._push(member)

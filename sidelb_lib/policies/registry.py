@@ -9,7 +9,9 @@ A policy is pure: no I/O; chance and clocks are passed in. It is a class, made w
 - `reweigh(member, former)`: its `weight` has changed
 
 Of a member they use `order` (its place among members, which no other has), `active`, `weight` and what they say
-themselves. To add one: its file, and its class in POLICIES.
+themselves. One that is full is removed and comes back, as often as that may be.
+
+To add one: its file, and its class in POLICIES.
 """
 from __future__ import absolute_import, division, print_function
 

@@ -1,9 +1,11 @@
 """Each member in turn, and as often as its weight says."""
 from __future__ import absolute_import, division, print_function
 
-from .credits import Credits
+from .credits import Credits, credits_after
 from .places import Places
 from .weights import Weights
+
+KEPT = 1000                 # choices for which credits are kept when weights are equal
 
 
 class RoundRobin(object):
@@ -17,7 +19,8 @@ class RoundRobin(object):
     each change until there was a session, for a thousand sidecars must not all begin with the same server, and names are
     learnt later.
 
-    With weights that differ the turn is that of Credits.
+    With weights that differ the turn is that of Credits. They are kept for a while when weights do not differ any more: the
+    one that made the difference may be full, and will be back.
     """
 
     name = 'round-robin'
@@ -32,46 +35,38 @@ class RoundRobin(object):
         self._changed = True        # `_last` has to be found anew, and whether there are credits
         self._weights = Weights()
         self._credits = None        # while weights differ
+        self._kept = 0              # for how many choices more, when they do not
 
     def add(self, member):
         self._places.add(member)
+        self._weights.count(member.weight, 1)
         self._changed = True
-        self._weigh(member.weight, 1)
         if self._credits:
             self._credits.add(member)
 
     def remove(self, member):
         self._places.remove(member)
+        self._weights.count(member.weight, -1)
         self._changed = True
-        self._weigh(member.weight, -1)
         if self._credits:
             self._credits.remove(member)
-        if not self._members:
-            self._turn = None
 
     def recount(self, member):
         """Nothing depends on how many sessions a member has."""
 
     def reweigh(self, member, former):
         """The member's weight was `former`."""
+        self._weights.count(member.weight, 1)
+        self._weights.count(former, -1)
         self._changed = True
-        self._weigh(member.weight, 1)
-        self._weigh(former, -1)
         if self._credits:
             self._credits.reweigh(member, former)
-
-    def _weigh(self, weight, change):
-        self._weights.count(weight, change)
-        if not self._weights.differ:
-            self._credits = None
 
     def choose(self, excluded, key=None):
         if self._changed:
             self._find_turn()
         if self._credits:
-            member = self._credits.choose(excluded)
-            self._turn = member or self._turn
-            return member
+            return self._choose_by_credit(excluded)
         members, last = self._members, self._last
         for _ in members:
             last += 1
@@ -84,13 +79,33 @@ class RoundRobin(object):
                 return member
         return None
 
+    def _choose_by_credit(self, excluded):
+        member = self._credits.choose(excluded)
+        if member:
+            self._turn = member
+            if not self._weights.differ:
+                self._kept -= 1
+                if not self._kept:
+                    self._credits = None
+                    self._changed = True
+        return member
+
     def _find_turn(self):
         self._changed = False
+        members = self._members
         if self._turn is not None:
             self._last = self._places.last_up_to(self._turn.place)
         else:
-            self._last = int(self._start() * len(self._members)) - 1
-        if self._weights.differ and not self._credits:
-            self._credits = Credits(self._members)
-            if self._turn is None:
-                self._credits.skip(self._start())
+            self._last = int(self._start() * len(members)) - 1
+        if self._weights.differ:
+            self._kept = KEPT
+            if not self._credits:
+                self._credits = Credits(members, self._credits_at_turn())
+
+    def _credits_at_turn(self):
+        """Of those whose turn was before, as long as weights were equal; or at the very beginning, for otherwise all would
+        begin with the heaviest."""
+        if self._turn is None:
+            return credits_after(self._start(), [member.weight or 1 for member in self._members])
+        count = len(self._members)
+        return credits_after((self._last + 1) / count % 1, count * [1])

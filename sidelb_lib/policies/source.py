@@ -4,7 +4,6 @@ from __future__ import absolute_import, division, print_function
 import math
 import socket
 from collections import OrderedDict
-from operator import attrgetter
 
 from ..compat import digest_of
 
@@ -82,7 +81,7 @@ class Source(object):
 
     def _emptiest(self, excluded):
         left = [member for member in self._members if member not in excluded]
-        return min(left, key=attrgetter('active', 'order')) if left else None
+        return min(left, key=lambda member: ((member.active + 1) / (member.weight or 1), member.order)) if left else None
 
     def _ranked(self, key):
         client = client_of(key)

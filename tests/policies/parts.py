@@ -45,3 +45,8 @@ def take(policy, excluded=(), key=None):
 def release(policy, member):
     member.active -= 1
     policy.recount(member)
+
+
+def reweigh(policy, member, weight):
+    former, member.weight = member.weight, weight
+    policy.reweigh(member, former)

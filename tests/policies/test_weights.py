@@ -5,9 +5,11 @@ import collections
 
 import pytest
 
+from sidelb_lib.policies.credits import REMEMBERED, Credits
 from sidelb_lib.policies.least_connections import LeastConnections
-from sidelb_lib.policies.round_robin import RoundRobin
-from .parts import chosen, members, take, tell
+from sidelb_lib.policies.limits import Limited
+from sidelb_lib.policies.round_robin import KEPT, RoundRobin
+from .parts import chosen, members, release, reweigh, take, tell
 
 
 def weighted(names, weights, start=0.0, policy=RoundRobin):
@@ -51,11 +53,39 @@ def test_an_excluded_member_keeps_its_credit():
 def test_a_weight_that_rises_brings_no_burst():
     policy = weighted('abc', (1, 1, 2))
     chosen(policy, 5)
-    a = policy.told_by_test[0]
-    a.weight = 3
-    policy.reweigh(a, 1)
+    reweigh(policy, policy.told_by_test[0], 3)
     order = chosen(policy, 60)
     assert 'aaaa' not in order and 29 <= order.count('a') <= 31
+
+
+@pytest.mark.parametrize('count', [2, 3, 5])
+@pytest.mark.parametrize('before', range(6))
+def test_a_weight_that_rises_among_equals_counts_at_once_and_the_turn_goes_on(before, count):
+    policy = weighted('abcde'[:count], count * (1,))
+    chosen(policy, before)
+    last = policy.told_by_test[(before - 1) % count].name if before else ''
+    reweigh(policy, policy.told_by_test[1], 3)
+    order = chosen(policy, 20 * (count + 2))
+    assert 'bbbb' not in last + order and abs(order.count('b') - 60) <= 1
+    assert last in ('', 'b') or order[0] != last
+
+
+def test_when_a_heavy_one_leaves_the_others_take_turns():
+    policy = weighted('abcd', (256, 1, 1, 2))
+    chosen(policy, 131)                   # one of the light ones has had its turn, the other one has not
+    tell(policy, policy.told_by_test[1:])
+    order = chosen(policy, 40)
+    assert abs(order.count('b') - 10) <= 1 and abs(order.count('c') - 10) <= 1 and 'bb' not in order, order
+
+
+def test_one_that_comes_with_another_weight_does_not_move_the_turn():
+    policy = RoundRobin(lambda: 0.0)
+    everyone = members('abcdefgh', (1, 1, 1, 1, 1, 1, 1, 2))
+    for _ in range(5):                    # as often as they like
+        tell(policy, everyone[:7])
+        first = chosen(policy, 3)
+        tell(policy, everyone)
+        assert len(set(first + chosen(policy, 4).replace('h', ''))) >= 6
 
 
 def test_a_weighted_member_that_flaps_gets_no_more_than_its_part():
@@ -75,11 +105,11 @@ def test_not_all_instances_begin_with_the_heaviest():
 
 def test_weights_that_become_equal_are_plain_turns_again():
     policy = weighted('abc', (1, 1, 2))
-    c = policy.told_by_test[2]
     chosen(policy, 4)
-    c.weight = 1
-    policy.reweigh(c, 2)
-    assert sorted(chosen(policy, 3)) == ['a', 'b', 'c'] and policy._credits is None
+    reweigh(policy, policy.told_by_test[2], 1)
+    assert sorted(chosen(policy, 3)) == ['a', 'b', 'c']
+    chosen(policy, KEPT)
+    assert policy._credits is None and chosen(policy, 6) in ('abcabc', 'bcabca', 'cabcab')
 
 
 def test_least_connections_fills_by_weight():
@@ -91,8 +121,7 @@ def test_least_connections_fills_by_weight():
 def test_least_connections_follows_a_weight_that_changes():
     policy = weighted('ab', (1, 1), policy=LeastConnections)
     a, b = policy.told_by_test
-    a.weight = 3
-    policy.reweigh(a, 1)
+    reweigh(policy, a, 3)
     for _ in range(40):
         take(policy)
     assert (a.active, b.active) == (30, 10)
@@ -102,3 +131,94 @@ def test_least_connections_follows_a_weight_that_changes():
 def test_members_without_weight_are_equals_when_nobody_else_is_left(policy):
     one = weighted('ab', (0, 0), policy=policy)
     assert sorted(take(one).name for _ in range(6)) == list('aaabbb')
+
+
+# --- members that are full again and again, which the policy sees go and come ------------------------------------------
+
+def one_by_one(policy, count):
+    """How often each gets a session that ends before the next one begins."""
+    counts = collections.Counter()
+    for _ in range(count):
+        member = take(policy)
+        counts[member.name] += 1
+        release(policy, member)
+    return counts
+
+
+def limited(kind, names, weights, limit=1):
+    policy = Limited(kind(lambda: 0.0), lambda member: None)
+    tell(policy, members(names, weights, limit=limit))
+    return policy
+
+
+@pytest.mark.parametrize('weights', [(3, 1), (5, 1, 1), (1, 2, 3), (1, 1, 1, 1, 1)])
+def test_short_sessions_on_servers_for_one_at_a_time_follow_the_weights(weights):
+    counts = one_by_one(limited(RoundRobin, 'abcde'[:len(weights)], weights), 100 * sum(weights))
+    assert [counts[name] // 99 for name in 'abcde'[:len(weights)]] == list(weights)
+
+
+def test_short_sessions_on_servers_for_one_at_a_time_are_even_by_least_connections():
+    assert set(one_by_one(limited(LeastConnections, 'abcde', 5 * (1,)), 500).values()) == {100}
+
+
+@pytest.mark.parametrize('policy', [RoundRobin, LeastConnections])
+def test_that_all_were_full_moves_no_turn(policy):
+    policy, counts = limited(policy, 'ab', (1, 1)), collections.Counter()
+    for _ in range(100):
+        for member in [take(policy), take(policy)]:
+            release(policy, member)
+        counts += one_by_one(policy, 1)
+    assert set(counts.values()) == {50}
+
+
+def test_a_member_in_and_out_of_last_place_does_not_rank_all_anew():
+    """A weight that differs, full with each session: the heap is made anew once, and not each time."""
+    policy = limited(LeastConnections, [chr(ord('a') + number) for number in range(20)], 19 * (1,) + (9,))
+    inner, made = policy._policy, []
+    rebuild = inner._rebuild
+    inner._rebuild = lambda: made.append(rebuild())
+    one_by_one(policy, 200)
+    assert len(made) <= 8
+
+
+# --- what is remembered ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('policy', [RoundRobin, LeastConnections])
+def test_weights_that_change_while_nobody_comes_leave_nothing_behind(policy):
+    one = weighted('abc', (1, 2, 3), policy=policy)
+    take(one)
+    for number in range(2000):
+        reweigh(one, one.told_by_test[0], 1 + number % 100 / 100.0)
+    heap = one._heap if policy is LeastConnections else sum(one._credits._heaps.values(), [])
+    assert len(heap) <= 100
+    assert take(one)
+
+
+def test_members_that_come_and_go_while_nobody_comes_leave_nothing_behind():
+    credits = Credits(members('abc', (1, 2, 3)))
+    others = members(['d%d' % number for number in range(REMEMBERED + 300)])
+    for _ in range(2):
+        for member in others:
+            credits.add(member)
+            credits.remove(member)
+    assert sum(map(len, credits._heaps.values())) <= 100 and len(credits._left) == REMEMBERED
+    assert others[-1].order in credits._left and others[0].order not in credits._left
+
+
+def test_a_million_choices_later_all_is_small_and_the_order_the_same():
+    credits = Credits(members('abc', (0.3, 1.1, 1.6)))       # as of SRV records
+    first = [credits.choose(()).name for _ in range(300)]
+    credits._gained += 10 ** 9 / 3.0                         # as many choices
+    for member in credits._base:
+        credits._base[member] -= member.weight * 10 ** 9 / 3.0
+    credits._sweep()
+    later = [credits.choose(()).name for _ in range(300)]
+    assert sum(map(len, credits._heaps.values())) <= 6
+    assert collections.Counter(later) == collections.Counter(first) == dict(a=30, b=110, c=160)
+
+
+def test_the_lightest_beside_the_heaviest_gets_its_part():
+    for policy in (RoundRobin, LeastConnections):
+        one = weighted('ab', (1, 256), policy=policy)
+        names = ''.join(take(one).name for _ in range(2 * 257))
+        assert names.count('a') == 2
