@@ -14,7 +14,7 @@ class Limited(object):
 
     def add(self, member):
         self._members.add(member)
-        if _is_full(member):
+        if member.is_full:
             self._full.add(member)
         else:
             self._policy.add(member)
@@ -33,7 +33,7 @@ class Limited(object):
     def recount(self, member):
         if member not in self._members:
             return
-        full = _is_full(member)
+        full = member.is_full
         if full and member not in self._full:
             self._full.add(member)
             self._policy.remove(member)
@@ -48,7 +48,3 @@ class Limited(object):
     def full(self):
         """Is there somebody who only lacks room?"""
         return bool(self._full)
-
-
-def _is_full(member):
-    return member.limit is not None and member.active >= member.limit

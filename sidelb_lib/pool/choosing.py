@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import itertools
 import socket
+from operator import attrgetter
 
 from .members import DRAINING, STANDBY, UNCHECKED
 
@@ -123,19 +124,22 @@ class Choosing(object):
         if tried.leftovers is None:
             tried.leftovers = self._leftovers()
         for address in tried.leftovers:
-            if address not in tried and not address.member.departing:
+            member = address.member
+            if address not in tried and not member.departing and not member.is_full:
                 return address
         return None
 
     def _leftovers(self):
-        for member in list(self._told):
+        """The better tiers first, of each standing."""
+        tier = attrgetter('tier')
+        for member in sorted(self._told, key=tier):
             for address in member.rest:
                 yield address
         for standing in (SECOND, NEWCOMER, LAST_RESORT):
-            for member in list(self._members[standing]) if standing < self.level else ():
+            for member in sorted(self._members[standing], key=tier) if standing < self.level else ():
                 for address in itertools.chain(member.usable, member.spare, member.rest):
                     yield address
 
     def lacks_room(self):
         """Is there somebody who would be taken, but is full?"""
-        return any(member.limit is not None and member.active >= member.limit for member in self._told)
+        return any(member.is_full for member in self._told)

@@ -170,6 +170,10 @@ class Member(object):
         return 1 if self.options is None or self.options.weight is None else self.options.weight
 
     @property
+    def is_full(self):
+        return self.limit is not None and self.active >= self.limit
+
+    @property
     def up(self):
         """Does nothing hold one of its addresses down?"""
         return any(address.up for address in self.addresses)

@@ -155,10 +155,9 @@ class Membership(object):
         if is_other or member.options != group.options:
             # Of other options it is a new member, too, which comes before the former one goes: a tier that has nobody
             # else would be lost for that moment.
-            limit = member.limit if member else None
             self._form(Member(name, addresses, group.order, group.options))
             self._has_changed = self._has_changed or is_other
-            if limit is not None and addresses[0].member.limit != limit:
+            if member and member.options != group.options:       # a larger limit, a weight that is 0 no more
                 self._notify('room', addresses[0].member)
         for address in added:
             self._notify('added', address)
@@ -187,7 +186,7 @@ class Membership(object):
                 address.is_drained = True
                 self._drained[address.endpoint] = self._drained[member.name]
         self._take_wanted_weight(member)
-        turns = [former.turn for former in formers if former.turn is not None]
+        turns = [former.turn for former in formers if former.turn is not None and former.tier == member.tier]
         member.turn = min(turns) if turns else None
         self._log_formed(member, [former.name for former in formers])
         self._places.add(member)
@@ -231,6 +230,7 @@ class Membership(object):
         address.member = member = Member(left.name, [address], left.order)
         member.active = address.active
         member.departing = True
+        member.tier = left.tier
         self._log.debug('member_removed', '{address} of {member} has left', address=str(address), member=left.name)
         self._shrink(left)
         self._departed(address)

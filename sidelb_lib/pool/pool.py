@@ -75,7 +75,7 @@ class Pool(Health):
             self._choosing = Choosing(policy, self._log, settings.check.role, settings.prefer)
             self._slow_start = self._make_slow_start(settings)
             for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
-                member.standing = None
+                member.standing = member.turn = None
                 member.weight = member.full_weight
                 self._review(member, tells=False)
         for address in self.addresses():
@@ -249,7 +249,7 @@ class Pool(Health):
     def _next_address(self, tried, key):
         member = tried.last.member
         address = None if member.departing else member.best_address(tried)
-        if address and member.standing == self._choosing.level:
+        if address and member.standing == self._choosing.level and not member.is_full:
             return address
         member = self._policy.choose(tried.exhausted, key)
         while member is not None:
@@ -280,7 +280,7 @@ class Pool(Health):
         member = address.member
         if not self._knows(address) or not address.ends_early or self._state_but_for_early_ends(address) != UP:
             return None
-        if self.tier is not None and member.tier > self.tier or member.limit is not None and member.active >= member.limit:
+        if self.tier is not None and member.tier > self.tier or member.is_full:
             return None
         lease = Lease(self, address, None, self._clock())
         self._policy.recount(member)

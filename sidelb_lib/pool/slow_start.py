@@ -1,5 +1,11 @@
-"""A server that came up takes its share little by little: its weight rises from a tenth to the whole."""
+"""A server that came up takes its share little by little: its weight rises from a tenth to the whole.
+
+In whole seconds: servers that came up in the same one have the same weight, and choosing costs more with more different
+ones.
+"""
 from __future__ import absolute_import, division, print_function
+
+import math
 
 LEAST = 0.1              # of the weight, at the beginning
 
@@ -15,7 +21,7 @@ class SlowStart(object):
         self._rising = {}            # member -> when it began
 
     def begin(self, member):
-        self._rising[member] = self._clock()
+        self._rising[member] = math.floor(self._clock())
         self._reweigh(member, member.full_weight * LEAST)
 
     def inherit(self, member, formers):
@@ -23,17 +29,15 @@ class SlowStart(object):
         begun = [self._rising.pop(former) for former in formers if former in self._rising]
         if begun and len(begun) == len(formers):
             self._rising[member] = max(begun)
-            member.weight = member.full_weight * self._part(max(begun))
+            member.weight = member.full_weight * part_of(self._clock() - max(begun), self._seconds)
 
     def tick(self):
+        now = self._clock()
         for member, began in list(self._rising.items()):
-            part = self._part(began)
+            part = part_of(now - began, self._seconds)
             self._reweigh(member, member.full_weight * part if part < 1 else member.full_weight)
             if part >= 1 or member.standing is None:
                 del self._rising[member]
-
-    def _part(self, began):
-        return part_of(self._clock() - began, self._seconds)
 
 
 def part_of(elapsed, seconds):
