@@ -11,7 +11,7 @@ import pytest
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config import settings
 from sidelb_lib.discovery.sources import Sources
-from sidelb_lib.discovery.srv import Target, options_of, scaled, targets_of
+from sidelb_lib.discovery.srv_records import Target, options_of, scaled, targets_of
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.merging import Options
 from sidelb_lib.pool.pool import Pool
@@ -68,16 +68,16 @@ def test_a_port_that_is_written_overrides_that_of_the_records():
 
 
 def test_what_is_no_server_is_left_out():
-    targets, useless = targets_of(['0 0 0 .', '1 1 0 a.x', '1 1 5432 b.x', '1 1 5432 a\\032b.x'])
+    targets, useless = targets_of(['0 0 0 .', '1 1 0 a.x', '1 1 5432 b.x', '1 1 5432 a\\032b.x', '1 1 5432 10.0.0.1'])
     assert targets == [Target('b.x', 5432, 1, 1)]
-    assert sorted(useless) == ['0 0 0 .', '1 1 0 a.x', '1 1 5432 a\\032b.x']
+    assert useless == [('1 1 0 a.x', 'its port is 0'), ('1 1 5432 a\\032b.x', 'its target is no host name'),
+                       ('1 1 5432 10.0.0.1', 'its target is an address and no name')]
 
 
-def test_of_too_many_targets_the_preferred_ones_are_taken():
-    values = ['%d 1 5432 n%03d.x' % (1 if number % 2 else 0, number) for number in range(300)]
-    targets, _ = targets_of(values)
-    assert len(targets) == 256
-    assert [target.priority for target in targets].count(0) == 150
+def test_targets_are_in_the_order_of_priority_and_name():
+    targets, _ = targets_of(['%d 1 5432 n%03d.x' % (1 if number % 2 else 0, number) for number in range(300)])
+    assert [target.priority for target in targets] == [0] * 150 + [1] * 150
+    assert [target.name for target in targets[149:151]] == ['n298.x', 'n001.x']
 
 
 # --- with a name server ----------------------------------------------------------------------------------------------
@@ -93,11 +93,18 @@ class Service(object):
         self.source, = Sources(self.settings, self.pool, self.log, clock, lambda: 0.0, ('127.0.0.1', 5432), None,
                                '/nonexistent').all()
 
+    def look_up(self):
+        """Seconds until the next look-up. It comes back for a moment while targets are being looked up."""
+        while True:
+            delay = self.source.look_up()
+            if delay >= 1:
+                return delay
+
     @contextlib.contextmanager
     def running(self):
         loop = gevent.spawn(self.source.run)
         try:
-            wait_until('the first look-up has ended', lambda: self.source.settled)
+            wait_until('all targets were looked up', lambda: self.source.settled and not self.source._hosts.busy)
             yield self
         finally:
             loop.kill()
@@ -159,6 +166,39 @@ def test_a_target_that_the_records_leave_out_is_kept_for_dns_obsolete(server):
         service.wait_for([DB2])
 
 
+def test_a_target_that_is_kept_so_leaves_in_time_and_makes_no_failing_look_up_follow_another_at_once(server):
+    clock = Clock()
+    service = Service(server.address, clock=clock, dns_obsolete=5.0, refresh=60.0)
+    service.look_up()
+    server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'], ttl=60)
+    clock.now += 1
+    assert service.look_up() == 1                 # for the addresses
+    server.misbehave(nameserver.rcode('SERVFAIL'), rdtype='SRV')
+    service.source.refresh_now()
+    for _ in range(8):
+        clock.now += service.look_up()
+    assert (service.members(), service.source.state) == ([DB1, DB2], 'failing')
+    assert server.count(NAME, 'SRV') < 8
+    server.behave()
+    service.source.refresh_now()
+    service.look_up()
+    assert service.members() == [DB2]
+
+
+def test_an_obsolete_target_does_not_stay_until_the_records_are_due(server):
+    clock = Clock()
+    service = Service(server.address, clock=clock, dns_obsolete=5.0, refresh=60.0)
+    for name in ('db1.example.com', 'db2.example.com'):
+        server.zone.set_addresses(name, ['10.9.0.1' if '1' in name else '10.9.0.2'], ttl=60)
+    service.look_up()
+    server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'], ttl=60)
+    clock.now += 1
+    assert service.look_up() == 5
+    clock.now += 5
+    service.look_up()
+    assert service.members() == [DB2]
+
+
 def test_a_target_without_addresses_is_no_server_until_it_has_some(server):
     server.zone.set(NAME, 'SRV', ['10 0 5432 db1.example.com.', '10 0 5432 db3.example.com.'])
     with Service(server.address).running() as service:
@@ -210,14 +250,65 @@ def test_a_record_that_is_no_use_is_told_once(server):
         'srv %s: the SRV record 10 10 0 db1.example.com is ignored: its port is 0' % NAME]
 
 
+def test_records_none_of_which_names_a_server_are_no_answer_that_empties_the_pool(server):
+    with Service(server.address).running() as service:
+        server.zone.set(NAME, 'SRV', ['0 0 0 .', '10 10 0 db1.example.com.', '10 10 5433 10.9.0.1.'])
+        wait_until('it is held', lambda: service.source.state == 'holding')
+        assert service.members() == [DB1, DB2]
+        assert service.source.snapshot()['error'] == 'SRV: no usable record'
+        server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'])
+        service.wait_for([DB2])
+
+
+def test_a_target_without_addresses_is_told_once_and_again_when_it_lost_them(server):
+    told = 'srv %s: its target db3.example.com has no address: no such name (NXDOMAIN)' % NAME
+    server.zone.set(NAME, 'SRV', ['10 0 5432 db1.example.com.', '10 0 5432 db3.example.com.'])
+    with Service(server.address, dns_hold=0.0).running() as service:
+        wait_until('it is told', lambda: service.log.events('srv_no_address') == [told])
+        server.zone.set_addresses('db3.example.com', ['10.9.0.3'])
+        service.wait_for([DB1, ('db3.example.com', ['10.9.0.3:5432'])])
+        server.zone.remove('db3.example.com')
+        service.wait_for([DB1])
+        wait_until('it is told again', lambda: service.log.events('srv_no_address') == [told] * 2)
+
+
+def test_what_goes_wrong_with_one_target_is_told_and_harms_no_other(server):
+    service = Service(server.address)
+    answers = service.source._book.answers
+
+    def broken(name, port):
+        if name.startswith('db1.'):
+            raise KeyError('of a library')
+        return answers(name, port)
+    service.source._book.answers = broken
+    with service.running():
+        told = "db1.example.com: unexpected KeyError: 'of a library'"
+        wait_until('it is told', lambda: told in (service.source.error or ''))
+        assert service.members() == [DB2]
+
+
+def test_a_target_with_too_many_addresses_takes_no_place_from_others(server):
+    """Of 4,096 addresses of a name: the target that no longer fits is left out, one behind it is not."""
+    for name, network in (('db1', 8), ('db3', 7)):
+        server.zone.set_addresses(name + '.example.com', ['10.%d.%d.%d' % (network, number // 200, number % 200 + 1)
+                                                          for number in range(2100)], ttl=60)
+    server.zone.set(NAME, 'SRV', ['10 0 5432 db1.example.com.', '20 0 5433 db3.example.com.', '30 0 5433 db2.example.com.'],
+                    ttl=60)
+    with Service(server.address, refresh=60.0).running() as service:
+        wait_until('all answers', lambda: service.source.snapshot()['targets'][1]['addresses'])
+        assert [len(addresses) for _, addresses in service.members()] == [2100, 1]
+
+
 def test_three_hundred_targets_come_by_tcp_and_the_first_are_used(server):
     for number in range(300):
         server.zone.set_addresses('n%03d.example.com' % number, ['10.9.%d.%d' % (1 + number // 200, number % 200)], ttl=60)
     server.zone.set(NAME, 'SRV', ['10 1 5432 n%03d.example.com.' % number for number in range(300)], ttl=60)
-    with Service(server.address).running() as service:
-        assert len(service.members()) == 256
+    with Service(server.address, refresh=60.0).running() as service:
+        wait_until('all answers', lambda: len(service.members()) == 256)
         assert server.count(NAME, 'SRV', 'tcp') == 1
         assert server.most_at_once <= 32           # 16 targets, A and AAAA
+        assert service.log.events('srv_too_many') == [
+            'srv %s has 300 targets: 256 are used, by priority and then by name' % NAME]
 
 
 def test_a_written_port_is_that_of_all_servers(server):
@@ -244,6 +335,85 @@ def test_the_first_targets_serve_while_another_one_is_waited_for(server):
         service.wait_for([DB1, DB2])
     finally:
         loop.kill()
+
+
+@pytest.fixture
+def gate(server):
+    """While it is not set, no address of a target whose name begins with `slow` is answered for."""
+    gate = gevent.event.Event()
+    for number in range(20):
+        server.misbehave(nameserver.until(gate), 'slow%d.example.com' % number)
+        server.zone.set_addresses('slow%d.example.com' % number, ['10.9.5.%d' % number])
+    yield gate
+    gate.set()
+
+
+def slow_ones(count):
+    return ['10 1 5432 slow%d.example.com.' % number for number in range(count)]
+
+
+def test_targets_that_nobody_answers_for_keep_no_news_of_others_waiting(server, gate):
+    """They came 5 seconds later, the longest time of a look-up, and with many slow ones a minute. Here it has no end: the
+    clock moves when the test says so."""
+    clock = Clock()
+    service = Service(server.address, clock=clock)
+
+    def change(members, *records):
+        server.zone.set(NAME, 'SRV', slow_ones(10) + list(records))
+        clock.now += 1
+        service.wait_for(members)
+    one, two = '10 10 5432 db1.example.com.', '10 10 5433 db2.example.com.'
+    loop = gevent.spawn(service.source.run)
+    try:
+        change([DB1], one)
+        wait_until('the slow ones are asked', lambda: server.count('slow9.example.com', 'A'))
+        change([DB2], two)
+        change([DB1, DB2], one, two)
+        change([DB1], one)
+        gate.set()
+        wait_until('they come at last', lambda: len(service.members()) == 11)
+    finally:
+        loop.kill()
+
+
+def test_targets_that_nobody_has_answered_for_leave_places_to_others(server, gate):
+    """Twenty of them, and sixteen places: those that were silent before take half of these."""
+    clock = Clock()
+    service = Service(server.address, clock=clock)
+    server.zone.set(NAME, 'SRV', slow_ones(20) + ['10 10 5432 db1.example.com.'])
+    server.misbehave(nameserver.rcode('SERVFAIL'))
+    server.misbehave(server_usual, NAME)
+    server.misbehave(server_usual, 'db1.example.com')
+    while service.source.look_up() < 1:
+        pass
+    assert (service.members(), service.source.state) == ([DB1], 'partial')
+    server.behave()
+    for number in range(20):
+        server.misbehave(nameserver.until(gate), 'slow%d.example.com' % number)
+    server.zone.set(NAME, 'SRV', slow_ones(20) + ['10 10 5432 db1.example.com.', '10 10 5433 db2.example.com.'])
+    clock.now += 2
+    loop = gevent.spawn(service.source.run)
+    try:
+        service.wait_for([DB1, DB2])
+        assert server.at_once == 16, 'A and AAAA of eight'
+    finally:
+        loop.kill()
+
+
+def server_usual(server, query, protocol):
+    return server.usual(query, protocol)
+
+
+def test_a_target_that_comes_late_does_not_come_back_after_the_end(server, gate):
+    service = Service(server.address)
+    server.zone.set(NAME, 'SRV', slow_ones(1) + ['10 10 5432 db1.example.com.'])
+    loop = gevent.spawn(service.source.run)
+    service.wait_for([DB1])
+    loop.kill()
+    service.pool.update(service.source.source, [])
+    gate.set()
+    wait_until('it is answered for', lambda: not server.at_once)
+    assert service.members() == []
 
 
 def test_the_smallest_ttl_of_records_and_addresses_is_the_pace(server):
@@ -274,7 +444,7 @@ class Paced(Service):
         for number in range(20):
             self.add(number, ttl)
         Service.__init__(self, server.address, clock=self.clock, **dict(dict(refresh=60.0), **values))
-        self.source.look_up()
+        self.look_up()
 
     def add(self, number, ttl, ttl_of_records=0):
         self.server.zone.set_addresses('n%d.example.com' % number, ['10.9.1.%d' % number], ttl=ttl)
@@ -289,7 +459,7 @@ class Paced(Service):
         before = len(self.server.asked)
         for _ in range(seconds):
             self.clock.now += 1
-            assert self.source.look_up() == 1
+            self.look_up()
         types = [rdtype for _, rdtype, _ in self.server.asked[before:]]
         assert types.count('AAAA') == types.count('A')
         return types.count('SRV'), types.count('A')
@@ -368,9 +538,9 @@ def test_each_target_is_looked_up_in_its_own_time_when_the_records_last_longer(s
     service = Paced(server, ttl=60)
     service.add(20, ttl=40, ttl_of_records=60)
     service.clock.now += 1
-    assert service.source.look_up() == 40
+    assert service.look_up() == 40
     service.clock.now += 40
-    assert service.source.look_up() == pytest.approx(19)
+    assert service.look_up() == pytest.approx(19)
 
 
 # --- with real name servers ------------------------------------------------------------------------------------------
@@ -396,7 +566,7 @@ def test_knot_answers_a_hundred_targets_by_tcp():
     records += ['_postgres._tcp 1 SRV 0 1 5432 pod%d' % number for number in range(100)]
     with Knot('db.example.com', records) as knot:
         with Service(knot.address).running() as service:
-            assert len(service.members()) == 100
+            wait_until('all answers', lambda: len(service.members()) == 100)
 
 
 def test_kubernetes_pods_are_servers_by_their_names_and_leave_when_they_are_not_ready():

@@ -1,0 +1,146 @@
+"""The addresses of SRV targets: each target is asked for in its own time, and none waits for another one."""
+from __future__ import absolute_import, division, print_function
+
+from collections import OrderedDict, deque
+
+import gevent
+from gevent.event import Event
+
+from ..net.endpoints import Endpoint, endpoint_key
+from .family import FamilyState, state_of_lookup
+
+AT_ONCE = 16                  # targets that are looked up at the same time
+_DOUBTFUL_AT_ONCE = 8         # of them, those whose last look-up brought nothing: they may be silent again
+_IN_A_SECOND = 4              # so many targets that serve are looked up, on average, however short their TTLs
+_SLACK = 0.5                  # seconds that a target is asked before its time, along with others
+
+
+class Host(object):
+    """The addresses of one target. They have a TTL of their own: with that of the records, 0 at Consul, all targets would
+    be asked for at each look-up."""
+
+    def __init__(self, name, port, pace):
+        self.name = name
+        self.port = port
+        self.families = {'A': FamilyState(), 'AAAA': FamilyState()}
+        self.endpoints = []          # of both, sorted
+        self.pace = pace
+        self.asked = None            # when it was looked up last; None before that
+        self.pause = 0               # seconds from then until it is asked again
+
+    def take(self, rdtype, answer, now, hold, obsolete):
+        self.families[rdtype].take(answer, now, hold, obsolete)
+        self.endpoints = sorted(set(Endpoint(ip, self.port) for family in self.families.values() for ip in family.ips),
+                                key=endpoint_key)
+
+    @property
+    def is_doubtful(self):
+        """Did its last look-up bring nothing?"""
+        return self.verdict[0] in ('failing', 'empty')
+
+    @property
+    def verdict(self):
+        """(state, error text or None) of its last look-up; 'pending' before the first."""
+        return ('pending', None) if self.asked is None else state_of_lookup(self.families)
+
+
+class Hosts(object):
+    """The Hosts of the targets that there are, and the greenlets that look them up.
+
+    `look_up(host)` does that, and sets `families`, `asked` and `pause`. `news` counts those that have ended.
+    `is_up(endpoint)` tells how a server does; `shortest` and `longest` bound the seconds between two look-ups of one.
+    """
+
+    def __init__(self, look_up, make_pace, is_up, clock, shortest, longest):
+        self._look_up = look_up
+        self._make_pace = make_pace
+        self._is_up = is_up
+        self._clock = clock
+        self._shortest = shortest
+        self._longest = longest
+        self._known = OrderedDict()  # (name, port) -> Host
+        self._waiting = deque()
+        self._doubtful = deque()
+        self._under_way = {}         # Host -> the greenlet that looks it up
+        self._idle = Event()
+        self._idle.set()
+        self.news = 0
+
+    def keep(self, keys):
+        """These, (name, port), are the targets."""
+        former, self._known = self._known, OrderedDict()
+        for key in keys:
+            self._known[key] = former.get(key) or Host(key[0], key[1], self._make_pace())
+
+    def __getitem__(self, target):
+        return self._known[target.name, target.port]
+
+    def families(self):
+        return [family for host in self._known.values() for family in host.families.values()]
+
+    @property
+    def busy(self):
+        """Is one being looked up?"""
+        return not self._idle.is_set()
+
+    def wait(self, seconds):
+        """Until none is being looked up, or so many seconds."""
+        self._idle.wait(seconds)
+
+    def ask(self, all_of_them, is_served):
+        """Begin to look up those that are due, or all, the longest overdue ones first."""
+        now = self._clock()
+        due = [(self._due_in(host, is_served, now), host) for host in self._known.values() if host not in self._under_way]
+        due.sort(key=lambda pair: pair[0])
+        hosts = [host for seconds, host in due if all_of_them or seconds <= _SLACK]
+        self._waiting = deque(host for host in hosts if not host.is_doubtful)
+        self._doubtful = deque(host for host in hosts if host.is_doubtful)
+        self._fill()
+
+    def due_in(self):
+        """Seconds until one is due that is not being looked up."""
+        now, busy = self._clock(), set(self._under_way).union(self._waiting, self._doubtful)
+        dues = [self._due_in(host, True, now) for host in self._known.values() if host not in busy]
+        return min(dues) if dues else float('inf')
+
+    def close(self):
+        self._waiting.clear()
+        self._doubtful.clear()
+        gevent.killall(list(self._under_way.values()), block=False)
+
+    def _due_in(self, host, is_served, now):
+        """While none of all serves, those are due that were not asked a moment ago, whatever their TTLs. One that is down
+        may have moved: it does not wait for others."""
+        if host.asked is None:
+            return float('-inf')
+        pause, spacing = host.pause, min(max(self._shortest, len(self._known) / _IN_A_SECOND), self._longest)
+        if not is_served:
+            pause = spacing
+        elif any(self._is_up(endpoint) for endpoint in host.endpoints):
+            pause = max(pause, spacing)
+        return host.asked + pause - now
+
+    def _fill(self):
+        """Use the places that are free."""
+        doubtful = sum(host.is_doubtful for host in self._under_way)
+        while len(self._under_way) < AT_ONCE:
+            if self._waiting:
+                host = self._waiting.popleft()
+            elif self._doubtful and doubtful < _DOUBTFUL_AT_ONCE:
+                host = self._doubtful.popleft()
+                doubtful += 1
+            else:
+                break
+            self._under_way[host] = gevent.spawn(self._work, host)
+        if self._under_way:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _work(self, host):
+        try:
+            self._look_up(host)
+        finally:
+            del self._under_way[host]
+            self.news += 1
+            self._fill()
