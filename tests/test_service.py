@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.limits import Budget
+from sidelb_lib.observe.snapshot import verdict_of
 from sidelb_lib.service.service import Service
 
 from .support import nameserver
@@ -43,9 +44,8 @@ def serving(dns, near, far, **changes):
     unless said otherwise."""
     changes = dict(dict(connect_timeout=8.0, refresh=1.0, group='off'), **changes)
     backends = '127.0.0.1:%d%s' % (far.endpoint[1], changes.pop('options', '/tier=2')) if far else None
-    settings = defaults(listener='127.0.0.1:0', check='off', resolver=(dns.address,),
-                        ring_domains='%s:%d' % (NEAR, near.endpoint[1]),
-                        backends=backends, **changes)
+    changes.setdefault('ring_domains', '%s:%d' % (NEAR, near.endpoint[1]))
+    settings = defaults(listener='127.0.0.1:0', check='off', resolver=(dns.address,), backends=backends, **changes)
     service = Service(settings, RecordingLog(), Budget(1000), chance=lambda: 0.0, hosts='/nonexistent',
                       resolv_conf='/nonexistent')
     service.bind()
@@ -78,6 +78,8 @@ def test_a_better_tier_whose_look_up_fails_is_waited_for_no_longer(dns, echo):
     with serving(dns, echo('near'), echo('far')) as service, contextlib.closing(client_of(service)) as client:
         assert exchange(client) == 'far'
         assert service.sources[-1].settled
+        assert verdict_of(service)['text'] == 'the only server is up, tier 2 takes new sessions, DNS empty'
+        assert service.log.events('tier_changed') == ['new sessions go to tier 2: 1 of 1 servers up; tier 1 takes none']
 
 
 def test_a_better_tier_that_never_answers_is_waited_for_as_long_as_for_a_connect(dns, echo):
@@ -109,6 +111,22 @@ def test_while_nobody_is_known_a_client_that_waits_has_the_name_looked_up(dns, e
                 client.sendto(b'early', service.server.address[:2])
                 assert client.recv(100) == b'near early'
         assert dns.count(NEAR) > asked
+
+
+@pytest.mark.parametrize('options', ['/tier=2', ''])
+def test_a_client_that_finds_only_dead_servers_waits_for_the_first_answer_of_another_name(dns, echo, options):
+    gate, dead, far = Event(), echo('near'), echo('far')
+    dead.stop()
+    dns.zone.set_addresses('de.example.com', ['127.0.0.1'])
+    dns.misbehave(nameserver.until(gate), 'de.example.com')
+    rings = '%s:%d,de.example.com:%d%s' % (NEAR, dead.endpoint[1], far.endpoint[1], options)
+    with serving(dns, dead, None, ring_domains=rings) as service:
+        wait_until('the dead server is known', lambda: service.pool.members)
+        with contextlib.closing(client_of(service)) as client:
+            wait_until('the client has been refused by the dead server', lambda: service.pool.members[0].addresses[0].failed)
+            wait_until('it waits', lambda: len(service.server.queue))
+            gate.set()
+            assert exchange(client) == 'far'
 
 
 def test_nobody_waits_for_a_name_of_the_same_tier(dns, echo):
@@ -148,6 +166,7 @@ import gevent
 from gevent.server import StreamServer
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.limits import Budget
+from sidelb_lib.observe.snapshot import verdict_of
 from sidelb_lib.service.service import Service
 from tests.support.recording import RecordingLog
 changes = ast.literal_eval(sys.argv[1])

@@ -142,8 +142,9 @@ def of_address(wall, address, carried):
 
 
 def of_tiers(pool):
-    """The tiers of the members that are known, the best first, and what part of the new sessions each takes."""
-    tiers = sorted(set(member.tier for member in pool.members))
+    """The tiers of the members that are known, and the best one that there should be, in order; and what part of the new
+    sessions each takes."""
+    tiers = sorted(set([pool.tier_news.best_named] + [member.tier for member in pool.members]))
     parts = pool.tier_parts() if len(tiers) > 1 else {}
     return [{'tier': tier, 'part': round(parts.get(tier, 1.0 if tier == pool.tier else 0.0), 3)} for tier in tiers]
 

@@ -42,7 +42,7 @@ class Pool(Health):
     def __init__(self, policy, log, clock, settings, pause=None):
         Health.__init__(self, log, clock, pause)
         self._policy = policy
-        self._tier_news = TierNews(log)
+        self.tier_news = TierNews(log)
         self._read(settings)
         self._roles = self._make_roles(settings)
         self._choosing = Choosing(policy, log, settings.check.role, settings.prefer)
@@ -54,7 +54,7 @@ class Pool(Health):
         self._check = settings.check
         self._is_checked = settings.check.name != 'off'
         self._wants_role = bool(settings.check.role)
-        self._tier_news.read(settings)
+        self.tier_news.read(settings)
 
     @never_waits
     def change(self, settings, policy=None):
@@ -216,7 +216,7 @@ class Pool(Health):
     def _tell(self):
         """What a change has led to of the whole, once, when it is through."""
         self._choosing.tell_level()
-        if self.healthy and not self._updating and not self.awaits_answers and self._tier_news.tell(self):
+        if self.healthy and not self._updating and not self.awaits_answers and self.tier_news.tell(self):
             self._notify('tier', self)
 
     def tier_parts(self):

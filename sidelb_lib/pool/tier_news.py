@@ -1,7 +1,7 @@
 """Which tier new sessions go to: what the log says when that changes."""
 from __future__ import absolute_import, division, print_function
 
-from .members import UP
+from .members import UNCHECKED, UP
 from .merging import tier_of
 
 RETURNING = 0.01             # a tier that has just come back takes less than this part
@@ -13,12 +13,12 @@ class TierNews(object):
     def __init__(self, log):
         self._log = log
         self._told = None            # the tier that people know of
-        self._best_named = 1
+        self.best_named = 1          # tier, by the settings
         self._return = 0
 
     def read(self, settings):
         named = [tier_of(one.options) for one in settings.backends + settings.ring_domains]
-        self._best_named = min(named) if named and not settings.servers_file else 1
+        self.best_named = min(named) if named and not settings.servers_file else 1
         self._return = settings.tier_return
 
     def tell(self, pool):
@@ -27,11 +27,11 @@ class TierNews(object):
         if tier is None or tier == former:
             return False
         self._told = tier
-        best = min([self._best_named] + [member.tier for member in pool.members])
+        best = min([self.best_named] + [member.tier for member in pool.members])
         if former is None and tier == best:
             return False
         of_tier = [member for member in pool.members if member.tier == tier]
-        told = dict(tier=tier, up=sum(member.state == UP for member in of_tier), known=len(of_tier))
+        told = dict(tier=tier, up=sum(member.state in (UP, UNCHECKED) for member in of_tier), known=len(of_tier))
         text = 'new sessions go to tier {tier}: {up} of {known} servers up'
         if best < tier:
             better = sorted(set([best] + [member.tier for member in pool.members if member.tier < tier]))

@@ -24,10 +24,12 @@ NEWS = ('room', 'available', 'up', 'added', 'filled')
 
 def seconds_to_wait(settings, pool):
     """The setting `server_wait`, or what stands for it: where a check asks for a role a failover takes so long (Patroni's
-    ttl and loop_wait, and a margin), and a server that is full has room soon."""
+    ttl and loop_wait, and a margin), and a server that is full has room soon. At the start a name that has not answered yet
+    may have servers, whatever is set."""
+    first_answers = settings.connect_timeout if pool.expected else 0.0
     if settings.server_wait is not None:
-        return settings.server_wait
-    return max(60.0 if settings.check.role else 0.0, settings.connect_timeout if pool.has_limits else 0.0)
+        return max(settings.server_wait, first_answers)
+    return max(60.0 if settings.check.role else 0.0, settings.connect_timeout if pool.has_limits else 0.0, first_answers)
 
 
 class Queue(object):
