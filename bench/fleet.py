@@ -7,11 +7,14 @@ goes down. There is no time but for sessions' lives, no network, and chance is s
 """
 from __future__ import absolute_import, division, print_function
 
+import bisect
+import collections
 import heapq
 import math
 import random
 import sys
 
+from bench.fleet_picture import drawn
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.policies.start import start_of
@@ -50,19 +53,25 @@ def member(number):
     return address.member
 
 
-def fleet(instances, servers, policy=RoundRobin, start=CHANCE, seed=1, missing=0.0):
-    """Instances that begin at `start`. Of a fleet of numbers `missing` is the part that is not there."""
+def fleet(instances, servers, policy=RoundRobin, start=CHANCE, seed=1, missing=0.0, alone=False):
+    """Instances that begin at `start`. Of a fleet of numbers the part `missing` is not there."""
     chance = random.Random(seed)
+    numbers = numbers_of(instances, chance, missing)
+    starts = {CHANCE: lambda number: chance.random, ORDINAL: start_of, FIRST: lambda number: lambda: 0.0}
+    servers = [member(number) for number in range(servers)]
+    alone = alone or policy is not RoundRobin       # which keeps nothing in members: with one weight all may have the same
+    return [Instance([member(one.order) for one in servers] if alone else servers, policy, starts[start](number))
+            for number in numbers]
+
+
+def numbers_of(instances, chance, missing):
+    """The numbers of a fleet's instances, of which the part `missing` is not there."""
     numbers, number = [], 0
     while len(numbers) < instances:
         if chance.random() >= missing:
             numbers.append(number)
         number += 1
-    starts = {CHANCE: lambda number: chance.random, ORDINAL: start_of, FIRST: lambda number: lambda: 0.0}
-    servers = [member(number) for number in range(servers)]
-    alone = policy is not RoundRobin            # which keeps nothing in members: all may have the same ones
-    return [Instance([member(one.order) for one in servers] if alone else servers, policy, starts[start](number))
-            for number in numbers]
+    return numbers
 
 
 def loads(instances, servers, sessions, **how):
@@ -99,12 +108,13 @@ class Life(object):
         self.servers = servers
         self.counts = [0] * servers
         self._chance = random.Random(seed)
-        self._fleet = fleet(instances, servers, policy, seed=seed)
+        self._fleet = fleet(instances, servers, policy, seed=seed, alone=True)
         self._lifetime = lifetime
         self._slow_start = slow_start
         self._ends = []                  # heap of (when, turn, instance, server)
         self._opened = 0
         self._rising = None              # (server, since): its weight rises
+        self.opened_at = [[] for _ in range(servers)]       # when each got its sessions
         self._held = dict((instance, {}) for instance in self._fleet)   # instance -> {turn: server}
         for instance in self._fleet:
             for _ in range(sessions):
@@ -113,6 +123,7 @@ class Life(object):
     def _open(self, instance, part=1.0):
         server = instance.take()
         self.counts[server] += 1
+        self.opened_at[server].append(self.now)
         self._opened += 1
         self._held[instance][self._opened] = server
         life = self._lifetime * (0.9 + 0.2 * self._chance.random()) * part
@@ -147,6 +158,7 @@ class Life(object):
                     self._open(instance)
 
     def regain(self, server):
+        self.opened_at[server] = []
         self._rising = (server, self.now) if self._slow_start else None
         for instance in self._fleet:
             one = instance.members[server]
@@ -168,109 +180,73 @@ class Life(object):
         """The server's part of its fair load."""
         return self.counts[server] * self.servers / float(sum(self.counts))
 
+    def wave(self, server):
+        """The most sessions that it got in a sixtieth of a lifetime, in parts of the usual."""
+        width = self._lifetime / 60
+        opened = self.opened_at[server]
+        most = max(bisect.bisect(opened, since + width) - place for place, since in enumerate(opened))
+        return most / (sum(self.counts) / float(self.servers) / 60)
 
-def shares_after_return(policy, moments, slow_start=0.0, **how):
-    """A server is away for a minute and returns: its part of its fair load at these moments, in seconds since."""
-    life = Life(policy=policy, slow_start=slow_start, **how)
-    life.run(1.2 * life._lifetime)
+
+#: What it is to lose a server: the busiest one's part of the mean of the others meanwhile. And its return: its parts of its
+#: share at some moments after, and the most sessions it is given in a sixtieth of a lifetime, in parts of the usual.
+Return = collections.namedtuple('Return', 'busiest shares wave')
+
+
+def life_with_a_return(policy, moments, slow_start=0.0, lifetime=600.0, warm_up=1.2, away=0.1, **how):
+    """A server is away and returns. Times are in lifetimes of a session, but for `slow_start`: seconds, as `lifetime`."""
+    life = Life(policy=policy, lifetime=lifetime, slow_start=slow_start, **how)
+    life.run(warm_up * lifetime)
     life.lose(0)
-    life.run(60)
+    life.run(away * lifetime)
+    busiest, shares, passed = peak(life.counts[1:]), [], 0.0
     life.regain(0)
-    found, now = [], 0
     for moment in moments:
-        life.run(moment - now)
-        now = moment
-        found.append(life.share(0))
-    return found
+        life.run((moment - passed) * lifetime)
+        passed = moment
+        shares.append(life.share(0))
+    return Return(busiest, shares, life.wave(0))
 
 
-# --- the picture -----------------------------------------------------------------------------------------------------
+# --- what the guide tells --------------------------------------------------------------------------------------------
 
 FLEETS = (10, 100, 1000)
 SERVERS, SESSIONS = 10, 5
 SEEDS = 20
-MOMENTS = tuple(range(0, 901, 30))
+LIFETIME = 600.0                                 # seconds of a session
+MOMENTS = tuple(moment / 20.0 for moment in range(31))      # in lifetimes
+TOLD = (0.1, 0.2, 0.5, 1.0)                      # those that are told in figures
 RETURNS = (('round-robin', RoundRobin, 0.0), ('least-connections', LeastConnections, 0.0),
            ('least-connections, slow_start=60s', LeastConnections, 60.0),
            ('least-connections, slow_start=150s', LeastConnections, 150.0))
-COLOURS = ('#8a8f98', '#c2662d', '#2f6db5', '#3d8f5f')
 
 
 def measured():
-    """{start: [the peak for each of FLEETS]}, medians where chance decides; {mode: its shares at MOMENTS}."""
-    peaks = {}
+    """What `drawn` wants. Of chance the peaks are medians."""
+    peaks = collections.OrderedDict()
     for start in (FIRST, CHANCE, ORDINAL):
         peaks[start] = []
         for instances in FLEETS:
             runs = sorted(peak(loads(instances, SERVERS, SESSIONS, start=start, seed=seed))
                           for seed in range(SEEDS if start == CHANCE else 1))
             peaks[start].append(runs[len(runs) // 2])
-    returns = dict((name, shares_after_return(policy, MOMENTS, slow_start, instances=200, servers=10, sessions=10))
-                   for name, policy, slow_start in RETURNS)
-    return peaks, returns
-
-
-def drawn(peaks, returns):
-    """The picture, SVG text."""
-    lines = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 380" font-family="sans-serif" font-size="13">',
-             '<style>text{fill:#333}.axis{stroke:#999}@media(prefers-color-scheme:dark){text{fill:#ccc}}</style>']
-    lines += _bars(peaks) + _curves(returns)
-    return '\n'.join(lines + ['</svg>', ''])
-
-
-def _bars(peaks):
-    lines = [_text(20, 24, 'The busiest of 10 servers, in parts of the mean', 'bold'),
-             _text(20, 42, '5 long sessions an instance, round-robin; dashed: even')]
-    for group, instances in enumerate(FLEETS):
-        lines.append(_text(75 + 130 * group, 352, '%d instances' % instances))
-        for number, start in enumerate((FIRST, CHANCE, ORDINAL)):
-            value = peaks[start][group]
-            height = 110 * value
-            x = 60 + 130 * group + 36 * number
-            lines.append('<rect x="%d" y="%.1f" width="30" height="%.1f" fill="%s"/>' % (
-                x, 330 - height, height, COLOURS[number]))
-            lines.append(_text(x, 324 - height, '%.2f' % value))
-    lines.append('<path d="M50 220H440" class="axis" stroke-dasharray="4"/><path d="M50 330H440" class="axis"/>')
-    for number, start in enumerate((FIRST, CHANCE, ORDINAL)):
-        lines.append('<rect x="%d" y="362" width="12" height="12" fill="%s"/>' % (60 + 130 * number, COLOURS[number]))
-        lines.append(_text(78 + 130 * number, 373, start))
-    return lines
-
-
-def _curves(returns):
-    lines = [_text(480, 24, 'A server returns after a minute: its part of its share', 'bold'),
-             _text(480, 42, '200 instances, 10 servers, 10 sessions of 10 minutes each')]
-    left, bottom, width, height = 510, 280, 370, 200
-    lines.append('<path d="M%d %dv-%dM%d %dh%d" fill="none" class="axis"/>' % (left, bottom, height, left, bottom, width))
-    lines.append('<path d="M%d %dh%d" class="axis" stroke-dasharray="4"/>' % (left, bottom - height * 0.8, width))
-    lines.append(_text(left - 30, bottom - height * 0.8 + 4, '1.0'))
-    for minute in range(0, 16, 5):
-        lines.append(_text(left + width * minute / 15.0 - 4, bottom + 18, '%d' % minute))
-    lines.append(_text(left + width - 50, bottom + 34, 'minutes'))
-    for number, (name, _, _) in enumerate(RETURNS):
-        points = ' '.join('%.1f,%.1f' % (left + width * moment / 900.0, bottom - height * 0.8 * min(share, 1.25))
-                          for moment, share in zip(MOMENTS, returns[name]))
-        lines.append('<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>' % (points, COLOURS[number]))
-        lines.append('<rect x="510" y="%d" width="12" height="4" fill="%s"/>' % (307 + 20 * number, COLOURS[number]))
-        lines.append(_text(528, 313 + 20 * number, name))
-    return lines
-
-
-def _text(x, y, text, weight='normal'):
-    return '<text x="%.1f" y="%.1f" font-weight="%s">%s</text>' % (x, y, weight, text)
+    returns = collections.OrderedDict(
+        (name, life_with_a_return(policy, MOMENTS, slow_start, LIFETIME, instances=200, servers=10, sessions=10))
+        for name, policy, slow_start in RETURNS)
+    return FLEETS, peaks, MOMENTS, returns
 
 
 def main(arguments):
     if len(arguments) != 1:
         sys.exit('Usage: python -m bench.fleet FILE.svg')
-    peaks, returns = measured()
-    for start, values in sorted(peaks.items()):
+    results = _, peaks, _, returns = measured()
+    for start, values in peaks.items():
         print('%-18s %s' % (start, ' '.join('%.2f' % value for value in values)))
-    for name, _, _ in RETURNS:
-        at = dict(zip(MOMENTS, returns[name]))
-        print('%-36s %s' % (name, ' '.join('%.2f' % at[moment] for moment in (60, 120, 300, 600, 900))))
+    for name, found in returns.items():
+        at = dict(zip(MOMENTS, found.shares))
+        print('%-36s %s  wave %.1f' % (name, ' '.join('%.2f' % at[moment] for moment in TOLD), found.wave))
     with open(arguments[0], 'w') as picture:
-        picture.write(drawn(peaks, returns))
+        picture.write(drawn(*results))
 
 
 if __name__ == '__main__':

@@ -5,12 +5,19 @@ part of the mean.
 """
 from __future__ import absolute_import, division, print_function
 
+import io
+import os
+import re
+
 import pytest
 
 from bench.fleet import (
-    CHANCE, FIRST, MOMENTS, ORDINAL, RETURNS, Life, drawn, expected_variation, loads, peak, shares_after_return, variation)
+    CHANCE, FIRST, MOMENTS, ORDINAL, TOLD, Life, drawn, expected_variation, life_with_a_return, loads, measured,
+    peak, variation)
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
+
+DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'docs')
 
 #: (instances, servers, sessions): by chance, all at the first, by number, by number with 10 % missing.
 ROWS = [
@@ -39,9 +46,10 @@ def test_how_even_a_fleet_is(size, by_chance, at_first, by_number, with_gaps):
 def test_a_thousand_instances_and_servers():
     assert abs(peak(loads(1000, 1000, 10, start=CHANCE)) - 2.06) < 0.15
     assert peak(loads(1000, 1000, 10, start=ORDINAL)) < 1.10 + 0.03
+    assert peak(loads(1000, 1000, 10, start=ORDINAL, missing=0.1)) < 1.20 + 0.05
 
 
-@pytest.mark.parametrize('size', [row[0] for row in ROWS if row[0][0] < 1000])
+@pytest.mark.parametrize('size', [row[0] for row in ROWS])
 def test_chance_varies_as_the_formula_says(size):
     measured, expected = averaged(variation, size, start=CHANCE), expected_variation(*size)
     assert abs(measured - expected) < 0.2 * expected
@@ -63,20 +71,68 @@ def test_the_sessions_of_a_server_that_dies_are_spread_over_the_others(policy):
     assert peak(life.counts) <= 1.15 * 10 / 9.0
 
 
+HOW = dict(instances=100, servers=10, sessions=10)
+
+
 def test_a_server_that_returns_is_filled_soon_by_least_connections_and_slowly_by_round_robin():
-    how = dict(instances=100, servers=10, sessions=10, lifetime=600.0)
-    least, = shares_after_return(LeastConnections, [120], **how)
-    turns, late = shares_after_return(RoundRobin, [120, 660], **how)
+    least, = life_with_a_return(LeastConnections, [0.2], **HOW).shares
+    turns, late = life_with_a_return(RoundRobin, [0.2, 1.1], **HOW).shares
     assert least >= 0.6 and turns <= 0.25 and abs(late - 1) < 0.1
 
 
 def test_slow_start_holds_the_wave_back():
-    how = dict(instances=100, servers=10, sessions=10, lifetime=600.0)
-    early, late = shares_after_return(LeastConnections, [60, 600], slow_start=150.0, **how)
+    early, late = life_with_a_return(LeastConnections, [0.1, 1.0], slow_start=150.0, **HOW).shares
     assert early < 0.2 and late > 0.95
 
 
-def test_the_picture_is_drawn():
-    peaks = dict((start, [1.5, 1.2, 1.0]) for start in (FIRST, CHANCE, ORDINAL))
-    picture = drawn(peaks, dict((name, [0.5] * len(MOMENTS)) for name, _, _ in RETURNS))
-    assert picture.startswith('<svg') and '1.50' in picture and picture.rstrip().endswith('</svg>')
+def test_a_wave_is_what_comes_in_a_sixtieth_of_a_lifetime_in_parts_of_the_usual():
+    life = Life(60, 10, 10, RoundRobin, lifetime=60.0)           # a server gets one session a second
+    life.opened_at[3] = [0.0, 5.0, 5.2, 5.9, 6.5, 20.0]
+    assert life.wave(3) == 3
+
+
+# --- docs/fleet.md and its picture -----------------------------------------------------------------------------------
+
+def read(name):
+    with io.open(os.path.join(DOCS, name), encoding='utf-8') as stream:
+        return stream.read()
+
+
+def rows_under(head):
+    """The cells of the rows of the one table of docs/fleet.md whose head begins like that."""
+    table = read('fleet.md').split('| ' + head)[1].split('\n\n')[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip('|').split('|')] for row in table]
+
+
+AGAIN = 'python -m bench.fleet docs/fleet.svg draws it again, and prints the figures of the guide'
+
+
+@pytest.fixture(scope='module')
+def results():
+    return measured()
+
+
+def test_the_guide_says_how_even_fleets_are_that_begin_in_different_ways():
+    told = dict((tuple(int(number) for number in row[0].split(',')), row[1:]) for row in rows_under('instances, servers'))
+    for size, by_chance, at_first, by_number, with_gaps in ROWS + [((1000, 1000, 10), 2.06, 100.0, 1.10, 1.20)]:
+        if size in told:
+            assert [float(cell) for cell in told.pop(size)] == [at_first, by_chance, by_number, with_gaps]
+    assert not told
+
+
+def test_the_guide_says_what_was_measured_of_a_server_that_returns(results):
+    returns = results[-1]
+    told = rows_under('share of a returned server')
+    assert len(told) == len(returns)
+    for row, found in zip(told, returns.values()):
+        at = dict(zip(MOMENTS, found.shares))
+        assert row[1:] == ['%.2f' % at[moment] for moment in TOLD] + ['%.1f' % found.wave], AGAIN
+
+
+def test_the_picture_is_the_one_that_the_command_draws(results):
+    assert read('fleet.svg') == drawn(*results), AGAIN
+
+
+def test_the_picture_shows_fleets_of_ten_a_hundred_and_a_thousand(results):
+    texts = re.findall(r'>([^<]+)</text>', drawn(*results))
+    assert [text for text in texts if text.endswith(' instances')] == ['10 instances', '100 instances', '1,000 instances']
