@@ -54,10 +54,13 @@ class Srv(Domain):
         self._names.forget(self.source)
 
     def snapshot(self):
-        return dict(Domain.snapshot(self), targets=[
-            {'name': target.name, 'port': target.port, 'priority': target.priority, 'weight': target.weight,
-             'addresses': [endpoint_text(*endpoint) for endpoint in self._hosts[target].endpoints]}
-            for target in self._targets])
+        return dict(Domain.snapshot(self), targets=[self._said_of(target) for target in self._targets])
+
+    def _said_of(self, target):
+        state, error = self._hosts[target].verdict
+        return {'name': target.name, 'port': target.port, 'priority': target.priority, 'weight': target.weight,
+                'addresses': [endpoint_text(*endpoint) for endpoint in self._hosts[target].endpoints],
+                'error': 'no answer yet' if state == 'pending' else error}
 
     @never_waits
     def refresh_now(self):

@@ -7,6 +7,7 @@ import gevent
 
 from ..compat import monotonic
 from ..net.endpoints import endpoint_text
+from ..observe.said import plural
 from ..resolver.answers import EMPTY, FAILED, FOUND
 from ..resolver.exchange import CLOSED, NO_TCP, SILENT, Deadline, Fault, exchange
 from ..resolver.message import question
@@ -16,7 +17,7 @@ from .finding import DNS, note, ok, wrong
 SERVER_SECONDS = 2.0
 FEW_SEARCHED = 2                 # names that are asked in vain before the right one
 
-RDTYPES = ('A', 'AAAA')
+MAX_LISTED = 10                  # targets without an address
 
 #: What one name server says of one name and type. `kind` is FOUND, EMPTY or FAILED, `fault` and `text` tell of the last.
 Said = namedtuple('Said', 'kind values fault text')
@@ -29,15 +30,21 @@ def look(examination):
     if not domains:
         return found
     configuration = examination.resolver.configuration()
-    names = [name for domain in domains for name in candidates(domain.query, configuration.search, configuration.ndots)]
-    answers = ask_each(configuration.servers, names, monotonic)
+    questions = [(name, rdtype) for domain in domains for rdtype in types_of(domain)
+                 for name in candidates(domain.query, configuration.search, configuration.ndots)]
+    answers = ask_each(configuration.servers, questions, monotonic)
     found += name_servers(configuration.servers, answers, examination.settings.resolver)
     for domain in domains:
         found += about(domain, configuration, answers)
     return found + own_addresses(examination.log)
 
 
-def ask_each(servers, names, clock):
+def types_of(domain):
+    """Of the records that are the servers of a name."""
+    return ('SRV',) if domain.kind == 'srv' else ('A', 'AAAA')
+
+
+def ask_each(servers, questions, clock):
     """{(server, name, type): Said} of each name server alone, all at the same time."""
     said = {}
 
@@ -49,8 +56,7 @@ def ask_each(servers, names, clock):
             said[server, name, rdtype] = Said(FAILED, (), fault.kind, str(fault))
         else:
             said[server, name, rdtype] = Said(FOUND if reply.values else EMPTY, tuple(reply.values), None, None)
-    gevent.joinall([gevent.spawn(ask, server, name, rdtype)
-                    for server in servers for name in names for rdtype in RDTYPES])
+    gevent.joinall([gevent.spawn(ask, server, name, rdtype) for server in servers for name, rdtype in questions])
     return said
 
 
@@ -94,15 +100,29 @@ def about_server(server, said, place):
 
 def about(domain, configuration, answers):
     """What DNS says of one ring domain or named server."""
-    ips = [host for host, _ in domain.endpoints()]
-    if not ips:
+    ips, snapshot = [host for host, _ in domain.endpoints()], domain.snapshot()
+    targets = snapshot.get('targets', ())
+    if not ips and not targets:
         return [nothing_found(domain, configuration)]
     ipv6 = sum(':' in ip for ip in ips)
     counts = ['%d %s' % (count, family) for count, family in ((len(ips) - ipv6, 'IPv4'), (ipv6, 'IPv6')) if count]
-    ttl = domain.snapshot()['ttl']
-    found = [ok('dns.ring', DNS, domain.name, '%s has %s address%s%s' % (
-        domain.name, ' and '.join(counts), '' if len(ips) == 1 else 'es', '' if ttl is None else ', TTL %d s' % ttl))]
-    return found + search_list(domain, configuration, answers) + differ(domain, configuration, answers)
+    ttl = snapshot['ttl']
+    found = [ok('dns.ring', DNS, domain.name, '%s has %s%s address%s%s' % (
+        domain.name, '%s with ' % plural(len(targets), 'target') if targets else '', ' and '.join(counts) or 'no',
+        '' if len(ips) == 1 else 'es', '' if ttl is None else ', TTL %d s' % ttl))]
+    return (found + without_addresses(domain, targets) + search_list(domain, configuration, answers)
+            + differ(domain, configuration, answers))
+
+
+def without_addresses(domain, targets):
+    """The targets of an SRV name that are no servers because they have no address."""
+    lost = [target for target in targets if not target['addresses']]
+    found = [wrong('dns.target', DNS, target['name'], '%s, a target of %s, has no address: %s' % (
+        target['name'], domain.name, target['error']), 'add its A or AAAA record, or take it out of the SRV records')
+        for target in lost[:MAX_LISTED]]
+    if len(lost) > MAX_LISTED:
+        found.append(wrong('dns.target', DNS, domain.name, '%d more targets have no address' % (len(lost) - MAX_LISTED)))
+    return found
 
 
 def nothing_found(domain, configuration):
@@ -110,34 +130,41 @@ def nothing_found(domain, configuration):
     if domain.state == 'failing':
         return wrong('dns.ring', DNS, domain.name, '%s could not be looked up: %s' % (
             domain.name, domain.snapshot()['error'] or 'no name server answers'))
-    return wrong('dns.ring', DNS, domain.name, '%s has no addresses: %s%s' % (
-        domain.name, domain.snapshot()['error'] or 'no such records',
+    is_srv = domain.kind == 'srv'
+    return wrong('dns.ring', DNS, domain.name, '%s has no %s: %s%s' % (
+        domain.name, 'servers' if is_srv else 'addresses', domain.snapshot()['error'] or 'no such records',
         '; tried %s' % ', '.join(tried) if len(tried) > 1 else ''),
+        'check the spelling (in Kubernetes: the name of the port), or add its SRV records' if is_srv else
         'check the spelling, or add its A and AAAA records')
 
 
 def search_list(domain, configuration, answers):
     """Names that are asked in vain at each refresh, and a stranger further down the list."""
     names = candidates(domain.query, configuration.search, configuration.ndots)
-    kinds = [kind_of(name, configuration.servers, answers) for name in names]
+    kinds = [kind_of(name, domain, configuration.servers, answers) for name in names]
     if FOUND not in kinds:
         return []
     right, found = kinds.index(FOUND), []
     if right >= FEW_SEARCHED:
         found.append(note('dns.search', DNS, domain.name, '%d names are asked before %s at each refresh (search list, '
                           'ndots:%d)' % (right, names[right].rstrip('.'), configuration.ndots),
-                          'write a final dot: ring_domain=%s.:%d' % (names[right].rstrip('.'), domain.port)))
+                          'write a final dot: ' + with_dot(domain, names[right])))
     others = [name for name, kind in list(zip(names, kinds))[right + 1:] if kind == FOUND]
     if others:
-        found.append(note('dns.stranger', DNS, domain.name, '%s has addresses, too: SideLB would go there if %s failed' % (
-            others[0].rstrip('.'), names[right].rstrip('.')),
-            'write a final dot: ring_domain=%s:%d' % (names[right], domain.port)))
+        found.append(note('dns.stranger', DNS, domain.name, '%s has %s, too: SideLB would go there if %s failed' % (
+            others[0].rstrip('.'), 'servers' if domain.kind == 'srv' else 'addresses', names[right].rstrip('.')),
+            'write a final dot: ' + with_dot(domain, names[right])))
     return found
 
 
-def kind_of(name, servers, answers):
+def with_dot(domain, name):
+    """How a ring is written so that no search list is in its way."""
+    return 'ring_domain=%s.%s' % (name.rstrip('.'), '' if domain.port is None else ':%d' % domain.port)
+
+
+def kind_of(name, domain, servers, answers):
     """The best that any name server says of a name."""
-    kinds = [answers[server, name, rdtype].kind for server in servers for rdtype in RDTYPES
+    kinds = [answers[server, name, rdtype].kind for server in servers for rdtype in types_of(domain)
              if (server, name, rdtype) in answers]
     return FOUND if FOUND in kinds else EMPTY if EMPTY in kinds else FAILED
 
@@ -145,7 +172,7 @@ def kind_of(name, servers, answers):
 def differ(domain, configuration, answers):
     """Name servers that disagree: whoever asks the other one has other servers."""
     for name in candidates(domain.query, configuration.search, configuration.ndots):
-        for rdtype in RDTYPES:
+        for rdtype in types_of(domain):
             its = dict((server, answers[server, name, rdtype]) for server in configuration.servers
                        if (server, name, rdtype) in answers and answers[server, name, rdtype].kind != FAILED)
             everything = set(value for answer in its.values() for value in answer.values)
@@ -154,7 +181,7 @@ def differ(domain, configuration, answers):
                 if lacks:
                     return [note('dns.differ', DNS, domain.name, 'name servers disagree on %s: %s lacks %s' % (
                         name.rstrip('.'), server[0], ', '.join(lacks[:3])), 'bring their zones into step')]
-        if kind_of(name, configuration.servers, answers) == FOUND:
+        if kind_of(name, domain, configuration.servers, answers) == FOUND:
             break
     return []
 
@@ -187,6 +214,6 @@ def own_addresses(log):
         if event == 'own_listener_skipped' and fields['origin'] == 'DNS':
             found.append(note('dns.address', DNS, fields['name'], 'DNS gives %s our own listener (%s): skipped' % (
                 fields['name'], fields['address']), 'take that record out'))
-        elif event not in ('own_listener_skipped', 'dns_failing', 'dns_empty', 'hosts_entry_decides'):
+        elif event not in ('own_listener_skipped', 'dns_failing', 'dns_empty', 'hosts_entry_decides', 'srv_no_address'):
             found.append(note('dns.other', DNS, event, fields['message']))
     return found

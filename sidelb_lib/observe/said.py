@@ -8,6 +8,7 @@ RANKS = {'down': 0, 'partly up': 1, 'unchecked': 2, 'departing': 3, 'draining': 
 LEVELS = {'down': 'bad', 'partly up': 'warn', 'unchecked': 'warn', 'departing': 'idle', 'draining': 'idle', 'up': 'good',
           'standby': 'idle'}
 CERTIFICATE_DAYS = 14            # before the end of a certificate that is told
+MOST_NAMED = 3                   # in a note of a name
 WORST_FIRST = ('bad', 'warn', 'good')
 
 
@@ -108,6 +109,16 @@ def note(member):
         return ''
     error = bad[0]['last_error']
     return error if len(bad) == len(member['addresses']) else '%s %s' % (host_and_port(bad[0]['address'])[0], error)
+
+
+def ring_note(ring):
+    """Which targets of an SRV name are no servers because they have no address; '' where all have one."""
+    lost = [target['name'] for target in ring.get('targets', ()) if not target['addresses']]
+    if not lost or ring['state'] == 'pending':
+        return ''
+    return '%d of %s without an address: %s%s' % (
+        len(lost), plural(len(ring['targets']), 'target'), ', '.join(lost[:MOST_NAMED]),
+        ' and %d more' % (len(lost) - MOST_NAMED) if len(lost) > MOST_NAMED else '')
 
 
 def certificate_note(member):

@@ -150,7 +150,7 @@ def of_tiers(pool):
 
 
 def of_ring(ring):
-    return dict(ring, count=len(ring['addresses']))
+    return dict(ring, count=len(ring['addresses']), note=said.ring_note(ring))
 
 
 def of_event(wall, when, event, member, address, error):

@@ -142,16 +142,18 @@ def facts(service):
 
 
 def rings(service, look, only_wrong=False):
-    """A line for each, and its error below, whole."""
+    """A line for each, and its error and its note below, whole."""
     lines = []
     for ring in service['rings']:
-        is_wrong = ring['state'] not in ('ok', 'pending')
-        if only_wrong and not is_wrong:
+        is_wrong, note = ring['state'] not in ('ok', 'pending'), ring.get('note')
+        if only_wrong and not (is_wrong or note):
             continue
         count = ring['count']
-        text = ': %s, %s%s' % (plural(count, 'address'),
-                               'no answer yet' if ring['age'] is None else 'answered %s ago' % span(ring['age']),
-                               '' if ring['ttl'] is None else ', TTL %s' % span(ring['ttl']))
+        targets = plural(len(ring['targets']), 'target') + ', ' if ring.get('targets') else ''
+        text = ': %s%s, %s%s' % (
+            targets, plural(count, 'address'),
+            'no answer yet' if ring['age'] is None else 'answered %s ago' % span(ring['age']),
+            '' if ring['ttl'] is None else ', TTL %s' % span(ring['ttl']))
         word = 'DNS ' + ring['state']
         name = ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
         if not look.whole:
@@ -161,6 +163,8 @@ def rings(service, look, only_wrong=False):
         if is_wrong and ring['error']:
             error = ring['error'] + ('; the servers stay' if count else '')
             lines += [look.paint('warn', part) for part in look.wrap(error, '  ')]
+        if note:
+            lines += [look.paint('warn', part) for part in look.wrap(note, '  ')]
     return lines
 
 

@@ -140,7 +140,7 @@ def test_each_target_is_one_server_with_all_its_addresses(server):
         snapshot = service.source.snapshot()
     assert (snapshot['kind'], snapshot['port'], snapshot['state'], snapshot['ttl']) == ('srv', None, 'ok', 1)
     assert snapshot['targets'][0] == {'name': 'db1.example.com', 'port': 5432, 'priority': 10, 'weight': 30,
-                                      'addresses': ['10.9.0.1:5432', '[2001:db8::1]:5432']}
+                                      'addresses': ['10.9.0.1:5432', '[2001:db8::1]:5432'], 'error': None}
 
 
 def test_a_target_that_vanishes_leaves_at_once_and_a_new_weight_keeps_sessions(server):

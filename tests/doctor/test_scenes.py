@@ -1,6 +1,7 @@
 """Every misconfiguration is found, with its record, line or setting, and nothing else is."""
 from __future__ import absolute_import, division, print_function
 
+import contextlib
 import json
 import time
 
@@ -113,6 +114,81 @@ def test_our_own_listener_among_the_addresses():
         scene.zone.set_addresses(RING, ['127.0.0.1', '10.0.0.11', '2001:db8::11'])
         found = found_in(scene)
     assert found['dns.address'] == ('note', 'DNS gives db.example.com our own listener (127.0.0.1:5432): skipped')
+
+
+# --- SRV names -------------------------------------------------------------------------------------------------------
+
+SRV_NAME = '_pg._tcp.db.example.com'
+ASK_SRV = 'ring_domain=' + SRV_NAME
+
+
+@contextlib.contextmanager
+def srv_servers(**options):
+    with three_servers(**options) as scene:
+        scene.zone.set(SRV_NAME, 'SRV', ['%d 1 5432 db%d.example.com.' % (number // 2, number) for number in (1, 2, 3)])
+        yield scene
+
+
+def test_an_srv_name_whose_targets_answer():
+    with srv_servers() as scene:
+        finished = scene.doctor(LISTENER, ASK_SRV)
+    assert finished.returncode == 0, finished
+    assert '  ok    %s has 3 targets with 3 IPv4 and 3 IPv6 addresses,\n        TTL 30 s\n' % SRV_NAME in finished.stdout
+    assert '3 of 3 servers reachable; 0 problems, 0 notes' in finished.stdout
+
+
+def test_targets_without_an_address_and_records_that_are_no_use_are_named():
+    with srv_servers() as scene:
+        scene.zone.set(SRV_NAME, 'SRV', ['1 1 5432 db1.example.com.', '1 1 5432 db4.example.com.', '1 1 0 db2.example.com.'])
+        found = found_in(scene, ASK_SRV)
+    assert found['dns.target'] == (
+        'wrong', 'db4.example.com, a target of %s, has no address: no such name (NXDOMAIN)' % SRV_NAME)
+    assert found['dns.other'] == (
+        'note', 'srv %s: the SRV record 1 1 0 db2.example.com is ignored: its port is 0' % SRV_NAME)
+
+
+def test_targets_that_nobody_answers_for_are_named():
+    with srv_servers() as scene:
+        scene.name_server.misbehave(nameserver.dead, 'db3.example.com')
+        found = found_in(scene, ASK_SRV)
+        assert found['dns.ring'] == ('ok', '%s has 3 targets with 2 IPv4 and 2 IPv6 addresses, TTL 30 s' % SRV_NAME)
+        assert found['dns.target'][1].startswith('db3.example.com, a target of %s, has no address: ' % SRV_NAME)
+
+
+def test_an_srv_name_without_records_is_told_what_to_look_at():
+    with srv_servers() as scene:
+        scene.zone.remove(SRV_NAME)
+        assert found_in(scene, ASK_SRV)['dns.ring'] == (
+            'wrong', '%s has no servers: SRV: no such name (NXDOMAIN)' % SRV_NAME)
+        scene.zone.set(SRV_NAME, 'SRV', ['0 0 0 .'])
+        assert found_in(scene, ASK_SRV)['dns.ring'][1].endswith('this service is not available (target .)')
+
+
+def test_an_srv_name_is_asked_for_as_srv_in_the_search_list_too():
+    """It was asked for addresses: a wildcard's made the doctor fail, and strangers were not seen."""
+    resolv_conf = 'nameserver %s\nsearch a.test b.test example.com c.test\noptions ndots:5\n' % NAME_SERVER
+    with srv_servers(resolv_conf=resolv_conf) as scene:
+        scene.zone.set('_pg._tcp.db.c.test', 'SRV', ['0 1 5432 x.c.test.'])
+        scene.zone.set_addresses('_pg._tcp.db.b.test', ['10.0.0.77'])
+        words = ' '.join(scene.doctor(LISTENER, 'ring_domain=_pg._tcp.db').stdout.split())
+    assert '2 names are asked before %s at each refresh' % SRV_NAME in words
+    assert 'fix: write a final dot: ring_domain=%s. ' % SRV_NAME in words
+    assert '_pg._tcp.db.c.test has servers, too: SideLB would go there' in words
+
+
+def test_name_servers_that_disagree_on_srv_records():
+    with srv_servers(resolv_conf='nameserver 10.0.0.53\nnameserver 10.0.0.54\n') as scene:
+        scene.namespace.add_address('10.0.0.54')
+        other = nameserver.TestNameServer(None, '10.0.0.54', 53)
+        other.zone.set(SRV_NAME, 'SRV', ['%d 1 5432 db%d.example.com.' % (number // 2, number) for number in (1, 2)])
+        with entered(scene.namespace):
+            other.start()
+        try:
+            found = found_in(scene, ASK_SRV)
+        finally:
+            other.stop()
+    assert found['dns.differ'] == (
+        'note', 'name servers disagree on %s: 10.0.0.54 lacks 1 1 5432 db3.example.com' % SRV_NAME)
 
 
 # --- reverse DNS -----------------------------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ def servers():
 
 def rings_of_two():
     return [ring('db.example.com'), ring('spare.example.com', count=0, age=None, ttl=None, state='failing',
-                                         error='127.0.0.53:53 does not answer')]
+                                         error='127.0.0.53:53 does not answer'),
+            ring('_pg._tcp.example.com', kind='srv', port=None, targets=[{}, {}],
+                 note='1 of 2 targets without an address: x')]
 
 
 def change(text, event='down', word='down', level='bad', service='default'):
@@ -195,7 +197,8 @@ def test_it_shows_what_is_wrong_first(browser, served):
     assert view.text('#changes li').split('\n')[2:] == ['down', 'db3: Connection refused']
     facts = view.text('#facts')
     for text in ('12 connections', '3.4 new/s', '3 refused (every server has been tried)', '44 retried', 'DNS ok',
-                 'db.example.com:5432', 'TTL 30 s', 'DNS failing', '127.0.0.53:53 does not answer'):
+                 'db.example.com:5432', 'TTL 30 s', 'DNS failing', '127.0.0.53:53 does not answer',
+                 '2 targets, 2 addresses', '1 of 2 targets without an address: x'):
         assert text in facts.replace('\n', ' '), text
     assert view.text('#about') == u'tcp \u00b7 least-connections \u00b7 check tcp'
     assert 'SideLB 1.0.0' in view.text('footer') and 'web7, pid 4711, up 2 h' in view.text('footer')

@@ -53,6 +53,22 @@ def test_verdict(given, changes, level, text):
     assert service(given, **changes)['verdict'] == {'level': level, 'text': text}
 
 
+def targets(found, lost):
+    return [{'name': 'db%d.example.com' % number, 'addresses': ['10.0.0.1:1'] * (number <= found)}
+            for number in range(1, found + lost + 1)]
+
+
+@pytest.mark.parametrize('ring, note', [
+    ({'state': 'ok'}, ''), ({'state': 'ok', 'targets': targets(3, 0)}, ''),
+    ({'state': 'pending', 'targets': targets(0, 3)}, ''),
+    ({'state': 'ok', 'targets': targets(1, 1)}, '1 of 2 targets without an address: db2.example.com'),
+    ({'state': 'partial', 'targets': targets(0, 5)},
+     '5 of 5 targets without an address: db1.example.com, db2.example.com, db3.example.com and 2 more'),
+])
+def test_the_targets_of_an_srv_name_that_are_no_servers_are_named(ring, note):
+    assert said.ring_note(ring) == note
+
+
 def test_of_several_services_the_worst_two_are_named():
     services = {'db': service(members(2)), 'cache': service(members(0, 10)), 'amqp': service(members(2, 1)),
                 'dns': service(members(1, 1))}

@@ -63,6 +63,17 @@ def test_eighty_columns_keep_state_server_age_sessions_and_note():
     assert [title for title in ('ADDRESS', '15 MINUTES', 'TOTAL', 'RECEIVED') if title not in wide] == []
 
 
+def test_the_line_of_an_srv_name_counts_its_targets_and_names_those_without_an_address():
+    snapshot = sample('3')
+    service = list(snapshot['services'].values())[0]
+    service['rings'] = [dict(service['rings'][0], kind='srv', name='_pg._tcp.example.com', port=None, state='ok', count=1,
+                             age=2, ttl=5, targets=[{}, {}], note='1 of 2 targets without an address: db2.example.com')]
+    lines = terminal.status(snapshot, Look(100))
+    line, = [number for number, line in enumerate(lines) if line.startswith('DNS ok')]
+    assert lines[line] == 'DNS ok  _pg._tcp.example.com: 2 targets, 1 address, answered 2s ago, TTL 5s'
+    assert lines[line + 1] == '  1 of 2 targets without an address: db2.example.com'
+
+
 def test_an_outage_of_fifty_servers_is_a_line_that_names_a_few():
     lines = terminal.status(sample('50-outage'), Look(80))
     down = [position for position, line in enumerate(lines) if line.startswith('down ')]
