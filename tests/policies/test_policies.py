@@ -50,6 +50,33 @@ def test_round_robin_goes_on_in_order_when_a_member_comes():
     assert chosen(policy, 4) == 'BCAB'
 
 
+def test_round_robin_takes_nobody_twice_when_a_member_comes_before_its_turn():
+    policy = RoundRobin(lambda: 0.0)
+    a, b, c = members('ABC')
+    tell(policy, [b, c])
+    assert chosen(policy, 1) == 'B'
+    tell(policy, [a, b, c])
+    assert chosen(policy, 2) == 'CA'
+
+
+def test_round_robin_asks_where_to_start_until_there_was_a_session():
+    asked = []
+    policy = RoundRobin(lambda: asked.append(1) or 0.9)
+    a, b, c = members('ABC')
+    c.weight = 2
+    for member in (a, b, c):
+        policy.add(member)
+        assert policy.choose([a, b, c]) is None
+    policy.choose(())
+    times = len(asked)
+    assert times >= 3
+    policy.remove(c)
+    policy.choose(())
+    policy.add(c)
+    policy.choose(())
+    assert len(asked) == times
+
+
 def test_round_robin_stays_even_while_a_member_comes_and_goes():
     policy = RoundRobin(lambda: 0.5)
     a, b, c, d = members('ABCD')
@@ -63,14 +90,14 @@ def test_round_robin_stays_even_while_a_member_comes_and_goes():
     assert max(steady) - min(steady) <= 0.1 * max(steady), counts
 
 
-def test_round_robin_begins_anew_after_nobody_was_left():
+def test_round_robin_goes_on_after_nobody_was_left():
     policy = RoundRobin(lambda: 0.0)
     tell(policy, members('AB'))
     chosen(policy, 1)
     tell(policy, [])
     assert policy.choose(()) is None
     tell(policy, members('AB'))
-    assert sorted(chosen(policy, 2)) == ['A', 'B']
+    assert chosen(policy, 2) == 'BA'
 
 
 def test_least_connections_fills_the_emptiest():
@@ -129,6 +156,57 @@ def test_least_connections_forgets_members_that_left():
     tell(policy, [b])
     release(policy, a)
     assert policy.choose(()) is b
+
+
+def in_passing(policy, count):
+    """The names of those who take that many sessions, which end at once."""
+    names = ''
+    for _ in range(count):
+        member = take(policy)
+        names += member.name
+        release(policy, member)
+    return names
+
+
+def test_least_connections_keeps_the_turn_of_who_returns():
+    policy = LeastConnections(lambda: 0.0)
+    a, b, c = everyone = members('ABC')
+    tell(policy, everyone)
+    assert in_passing(policy, 1) == 'A'
+    tell(policy, [a, c])
+    tell(policy, everyone)
+    assert in_passing(policy, 3) == 'BCA'
+
+
+def test_least_connections_gives_who_replaces_a_member_its_turn():
+    policy = LeastConnections(lambda: 0.0)
+    a, b, c = everyone = members('ABC')
+    tell(policy, everyone)
+    assert in_passing(policy, 1) == 'A'
+    other, = members('X')
+    other.turn = b.turn
+    tell(policy, [a, c, other])
+    assert in_passing(policy, 3) == 'XCA'
+
+
+def test_least_connections_begins_where_it_should_with_members_of_a_former_policy():
+    everyone = members('ABC')
+    former = LeastConnections(lambda: 0.0)
+    tell(former, everyone)
+    in_passing(former, 2)
+    policy = LeastConnections(lambda: 0.4)
+    tell(policy, everyone)
+    assert in_passing(policy, 3) == 'BCA'
+
+
+def test_least_connections_forgets_who_left_before_any_session_whatever_it_weighed():
+    policy = LeastConnections(lambda: 0.0)
+    a, b = members('AB')
+    tell(policy, [a, b])
+    a.weight = 3
+    policy.reweigh(a, 1)
+    tell(policy, [b])
+    assert in_passing(policy, 2) == 'BB'
 
 
 def test_least_connections_stays_small_however_long_it_runs():

@@ -98,6 +98,43 @@ def test_a_weighted_member_that_flaps_gets_no_more_than_its_part():
     assert 180 <= counts['a'] <= 220 and counts['b'] <= 110
 
 
+def test_newcomers_are_neither_ahead_nor_behind_whoever_has_left():
+    """Those that were chosen have left, so the others have waited for long."""
+    policy = RoundRobin(lambda: 0.0)
+    crowd = members(['m%02d' % number for number in range(60)], [2] + 59 * [1])
+    tell(policy, crowd)
+    chosen(policy, 30)
+    kept, newcomers = [crowd[0]] + crowd[-2:], members('uvwxyz', 6 * [1])
+    tell(policy, kept)
+    for count in range(1, 7):
+        tell(policy, kept + newcomers[:count])
+    assert ''.join(sorted(chosen(policy, 10)))[-6:] == 'uvwxyz'
+    chosen(policy, 10)
+    tell(policy, kept + newcomers[1:])
+    chosen(policy, 1)
+    tell(policy, kept + newcomers)
+    assert chosen(policy, 10).count('u') == 1
+
+
+def test_in_last_resort_a_weight_of_0_counts_as_1_beside_others():
+    policy = weighted('abc', (0, 1, 2))
+    everyone = a, b, c = policy.told_by_test
+    assert collections.Counter(chosen(policy, 40)) == dict(a=10, b=10, c=20)
+    tell(policy, [b, c])
+    tell(policy, everyone)
+    assert collections.Counter(chosen(policy, 40)) == dict(a=10, b=10, c=20)
+    reweigh(policy, a, 3)
+    assert collections.Counter(chosen(policy, 60)) == dict(a=30, b=10, c=20)
+
+
+def test_a_weight_that_changes_while_nobody_may_be_chosen_counts_from_the_next_choice_on():
+    policy = weighted('abc', (3, 1, 2))
+    a, b, c = policy.told_by_test
+    assert policy.choose([a, b, c]) is None
+    reweigh(policy, a, 1)
+    assert collections.Counter(chosen(policy, 40)) == dict(a=10, b=10, c=20)
+
+
 def test_not_all_instances_begin_with_the_heaviest():
     firsts = set(chosen(weighted('abc', (3, 2, 1), start=sixth / 6.0), 1) for sixth in range(6))
     assert firsts == set('abc')
@@ -125,6 +162,54 @@ def test_least_connections_follows_a_weight_that_changes():
     for _ in range(40):
         take(policy)
     assert (a.active, b.active) == (30, 10)
+
+
+def test_least_connections_turns_to_one_whose_weight_rises_further():
+    policy = weighted('abc', (1, 2, 4), policy=LeastConnections)
+    a, _, c = policy.told_by_test
+    assert policy.choose(()) is c
+    reweigh(policy, a, 8)
+    assert policy.choose(()) is a
+
+
+def test_least_connections_turns_to_the_first_one_whose_weight_rises():
+    policy = weighted('abc', (1, 1, 1), policy=LeastConnections)
+    a, _, c = policy.told_by_test
+    assert policy.choose(()) is a
+    reweigh(policy, c, 2)
+    assert policy.choose(()) is c
+
+
+def test_least_connections_compares_sessions_alone_when_the_only_other_weight_has_left():
+    policy = weighted('abcd', (1, 1, 1, 2), policy=LeastConnections)
+    a, b, c, _ = policy.told_by_test
+    policy.choose(())
+    for member, member.active in ((a, 3), (b, 2), (c, 1)):
+        policy.recount(member)
+    tell(policy, [a, b, c])
+    assert policy.choose(()) is c
+
+
+def test_least_connections_takes_a_weight_of_0_for_1_beside_others():
+    policy = weighted('abc', (0, 1, 2), policy=LeastConnections)
+    assert collections.Counter(take(policy).name for _ in range(40)) == dict(a=10, b=10, c=20)
+
+
+@pytest.mark.parametrize('kind', [RoundRobin, LeastConnections])
+def test_which_weights_there_are_is_known_whoever_came_and_left(kind):
+    policy = weighted('abc', (1, 2, 3), policy=kind)
+    a, b, _ = policy.told_by_test
+    tell(policy, [a, b])
+    reweigh(policy, a, 5)
+    reweigh(policy, a, 2)
+    assert policy._weights == {2: 2}
+
+
+def test_a_member_of_another_weight_that_comes_later_has_its_part_at_once():
+    policy = weighted('ab', (1, 1))
+    chosen(policy, 3)
+    tell(policy, policy.told_by_test + members('c', (2,)))
+    assert collections.Counter(chosen(policy, 8)) == dict(a=2, b=2, c=4)
 
 
 @pytest.mark.parametrize('policy', [RoundRobin, LeastConnections])
