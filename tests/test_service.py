@@ -67,8 +67,10 @@ def test_clients_wait_for_the_first_answer_of_a_better_tier(dns, echo):
     with serving(dns, echo('near'), echo('far')) as service, contextlib.closing(client_of(service)) as client:
         wait_until('the name is looked up', lambda: dns.count(NEAR))
         assert not service.server.sessions or all(session.lease is None for session in service.server.sessions)
+        assert not service.log.events('tier_changed')
         gate.set()
         assert exchange(client) == 'near'
+        assert not service.log.events('tier_changed')
         with contextlib.closing(client_of(service)) as other:
             assert exchange(other) == 'near'
 

@@ -10,6 +10,7 @@ from ..checks import registry as checks
 from ..net.access import covers, is_allowed
 from ..net.endpoints import canonical_ip, endpoint_text, family_of, is_loopback, is_unix, is_wildcard
 from ..net.own_listener import bind_the_same, never, would_come_back
+from ..pool.merging import tier_of
 from .table import TABLE
 from .values import value_text
 
@@ -164,6 +165,15 @@ def notes(settings):
     if settings.check.name != 'off' and settings.check_timeout > settings.check_interval:
         yield 'check_timeout=%s is longer than check_interval=%s: a server that hangs is found late' % (
             value_text(settings.check_timeout), value_text(settings.check_interval))
+    servers = settings.backends + settings.ring_domains
+    if settings.servers_file or any(ring.srv_protocol for ring in settings.ring_domains):
+        return                                   # there tiers and weights may come from elsewhere, too
+    if len(set(tier_of(server.options) for server in servers)) == 1:
+        for key in 'spill', 'tier_return':
+            if settings.origins[key] != 'default' and getattr(settings, key):
+                yield '%s= is about several tiers, and all servers are of one: give those that come later /tier=2' % key
+    if all(server.options and server.options.weight == 0 for server in servers):
+        yield 'every server has /weight=0, which takes no new session: they are only tried as a last resort'
 
 
 #: (keys of single values that a check builds on, the check), in the order in which mistakes are told.

@@ -29,9 +29,9 @@ class Feed(object):
         settings = self._settings
         groups = [Group(None, list(backend.addresses), backend.options)
                   for backend in settings.backends if backend.addresses]
+        self._expect_first_answers(settings)
         if groups:
             self._pool.update('backends', groups)
-        self._expect_first_answers(settings)
 
     def _expect_first_answers(self, settings):
         """Clients wait for the first answers of better tiers than what there is, but no longer than for a connect."""

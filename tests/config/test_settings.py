@@ -423,6 +423,18 @@ def test_what_is_no_number_and_no_name_of_an_instance(text):
         '127.0.0.1:9 10.0.0.1:1 instance=' + text)
 
 
+@pytest.mark.parametrize('line, says', [
+    ('10.0.0.1:1 10.0.0.2:1 spill=1.4', ['spill= is about several tiers, and all servers are of one']),
+    ('10.0.0.1:1/tier=2 ring_domain=db:1/tier=2 tier_return=5s', ['tier_return= is about several tiers']),
+    ('10.0.0.1:1/weight=0 db:1/weight=0', ['every server has /weight=0, which takes no new session']),
+    ('10.0.0.1:1/weight=0 db:1', []), ('10.0.0.1:1 spill=off tier_return=0', []), ('10.0.0.1:1', []),
+    ('10.0.0.1:1 db:1/tier=2 spill=1.4', []), ('ring_domain=_a._tcp.db spill=1.4', []),
+    ('10.0.0.1:1/weight=0 servers_file=/run/servers spill=1.4', [])])
+def test_options_and_settings_that_do_nothing_together_are_noted(line, says):
+    found = notes('127.0.0.1:9 ' + line)
+    assert len(found) == len(says) and all(text in note for text, note in zip(says, found))
+
+
 # --- SRV names ---
 
 @pytest.mark.parametrize('text, ring', [
