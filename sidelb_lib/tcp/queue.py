@@ -111,13 +111,14 @@ class Queue(object):
 
     @never_waits
     def wake_first(self):
+        """Soon; who is the first is seen then, so that those who are woken at once are different ones."""
         if self._waiting:
-            get_hub().loop.run_callback(self._wake, self._waiting[0])
+            get_hub().loop.run_callback(self._wake)
 
     @never_waits
-    def _wake(self, place):
-        if place.greenlet is not None:
-            place.greenlet.switch(WOKEN)
+    def _wake(self):
+        if self._waiting:
+            self._waiting[0].greenlet.switch(WOKEN)
 
 
 class Turn(object):

@@ -7,6 +7,7 @@ import struct
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from sidelb_lib.checks.exchange import Result
 from sidelb_lib.compat import monotonic
@@ -210,6 +211,30 @@ def test_when_the_client_whose_turn_it_is_leaves_the_next_one_gets_the_server(ba
     one.pool.report_result(address, Result('up', 'primary', None, None), one.server.clock())
     assert exchange(clients[1]) == 'a' and len(connects) == 2
     for client in clients:
+        client.close()
+
+
+def test_two_places_at_once_are_for_two_clients_though_the_first_is_slow_to_reach_its_server(balancer, echo, monkeypatch):
+    one = balancer(server_wait=30.0, backends=LIMITED)
+    use(one, 1, echo('a'), echo('b'))
+    served = open_sessions(one, 2)
+    clients = [one.connect() for _ in range(2)]
+    waiting(one, 2)
+    connects, reached = [], Event()
+
+    def connect_slowly_at_first(*arguments):
+        connects.append(arguments)
+        if len(connects) == 1:
+            reached.wait()
+        return connecting.connect(*arguments)
+    monkeypatch.setattr('sidelb_lib.tcp.session.connect', connect_slowly_at_first)
+    for session in list(one.server.sessions):
+        if session.lease:
+            session.lease.end()
+    assert exchange(clients[1])
+    reached.set()
+    assert exchange(clients[0])
+    for client in served + clients:
         client.close()
 
 
