@@ -172,8 +172,8 @@ TABLE = _table(
         _row('idle_timeout', duration(0, 30 * DAY), '0',
              'close a session after this long without a byte in either direction; 0 = never', 'tcp'),
         _row('max_session_age', duration(0, 30 * DAY), '0',
-             'end a session of this age, 10 % more or less, at its first silence of 2s, and at twice the age in any case; '
-             'silence is no sign that no transaction is open; 0 = never', 'tcp'),
+             'end a session of this age, 10 % more or less, at its first silence of 2s; '
+             'silence is no sign that no transaction is open and no statement runs; 0 = never', 'tcp'),
         _row('half_close_timeout', duration(0.01, 30 * DAY), '5m',
              'close a session after this long without a byte once one side has ended', 'tcp'),
         _row('session_timeout', duration(0.01, DAY), '60s',

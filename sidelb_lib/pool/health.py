@@ -172,5 +172,8 @@ class Health(Membership):
             self._log.info('member_up', who + ' is up again after {down_seconds:.0f} s, {up} of {known} up',
                            down_seconds=round(seconds, 1), **told)
         else:
-            self._log.warning('member_down', who + ' is down: {error}, {up} of {known} up', error=address.last_error,
-                              **told)
+            text, successes = ' is down: {error}, {up} of {known} up', damped(self._rise, address)
+            if successes > self._rise and self._is_checked:
+                text += '; as it goes up and down, {successes} checks in a row must pass'
+                told['successes'] = successes
+            self._log.warning('member_down', who + text, error=address.last_error, **told)

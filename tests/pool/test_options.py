@@ -238,9 +238,12 @@ def test_a_server_that_flaps_has_to_show_more_each_time():
             world.pool.report_result(one, PASSED, world.now)
         needed.append(count)
     assert needed == [2, 4, 8, 16, 32, 32]
+    assert ['in a row' in text for text in world.log.events('member_down')] == [False] + 5 * [True]
+    assert world.log.events('member_down')[-1].endswith('1 of 2 up; as it goes up and down, 32 checks in a row must pass')
     world.now += 700                           # it has stayed up
     for _ in range(2):
         world.pool.report_result(one, FAILED, world.now)
+    assert world.log.events('member_down')[-1].endswith('1 of 2 up')
     world.now += 1
     for _ in range(2):
         world.pool.report_result(one, PASSED, world.now)

@@ -31,20 +31,15 @@ def test_a_session_of_age_is_ended_when_it_is_silent(balancer, echo):
     assert one.server.tally.ended['max_session_age'] == 1
 
 
-def test_a_busy_session_lives_to_twice_the_age_and_gets_all_that_it_is_owed(balancer, echo):
+def test_a_session_that_is_never_silent_goes_on(balancer, echo):
     one = balancer(max_session_age=1.0)
     one.use(echo('a').endpoint)
     with contextlib.closing(one.connect()) as client:
-        began, answers = time.time(), 0
-        try:
-            while time.time() - began < 6:
-                exchange(client)
-                answers += 1
-                gevent.sleep(0.05)
-        except (AssertionError, EnvironmentError):
-            pass
-        assert 1.7 < time.time() - began < 4 and answers > 10
-    assert one.server.tally.ended['max_session_age'] == 1
+        began = time.time()
+        while time.time() - began < 4:
+            exchange(client)
+            gevent.sleep(0.05)
+    assert not one.server.tally.ended['max_session_age']
 
 
 def test_sessions_are_not_ended_in_step(balancer, echo):
