@@ -9,7 +9,8 @@ from ..compat import digest_of
 
 CLIENTS = 4096              # whose order of members is remembered
 KEPT = 3                    # members of it
-BALANCE = 1.25              # a member takes at most this many times its share of the sessions
+BALANCE = 1.25              # a member takes at most this many times its share of the sessions...
+FEW = 10                    # ...but so many in any case: as one client's pool of connections has
 
 
 class Source(object):
@@ -18,8 +19,9 @@ class Source(object):
 
     When a member leaves, its clients alone move, each to the next in its order; weights are met exactly; there is no
     table to build. A client is an IPv4 address, or the /64 of an IPv6 one, whose rest changes from day to day. A member
-    that has BALANCE times its share of the sessions is passed over. Scoring costs 10 us with 10 members and 0.6 ms with
-    1,000 (Python 3.11, 2026), so the first KEPT of the last CLIENTS clients are remembered until anything changes.
+    that has BALANCE times its share of the sessions, and more than a FEW, is passed over. Scoring costs 10 us with 10
+    members and 0.6 ms with 1,000 (Python 3.11, 2026), so the first KEPT of the last CLIENTS clients are remembered until
+    anything changes.
 
     Without a key (nobody knows who the client is) all are one client.
     """
@@ -77,7 +79,7 @@ class Source(object):
         return None
 
     def _room(self, member):
-        return max(1, BALANCE * (self._active + 1) * (member.weight or 1) / self._weight)
+        return max(FEW, BALANCE * (self._active + 1) * (member.weight or 1) / self._weight)
 
     def _emptiest(self, excluded):
         left = [member for member in self._members if member not in excluded]

@@ -12,7 +12,7 @@ from sidelb_lib.policies.credits import Credits
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.limits import Limited
 from sidelb_lib.policies.round_robin import RoundRobin
-from sidelb_lib.policies.source import BALANCE, Source, client_of, score
+from sidelb_lib.policies.source import BALANCE, FEW, Source, client_of, score
 from sidelb_lib.policies.tiers import Tiers, shares
 from ..support.clock import Clock
 from .parts import members, release, reweigh
@@ -136,7 +136,7 @@ class Scores(Anybody):
         ranking = sorted(self.present, key=lambda one: (-score(client_of(key), one.text, one.weight or 1), one.order))
         active, weight = sum(one.active for one in ranking), sum(one.weight or 1 for one in ranking)
         able = [one for one in ranking if one not in excluded]
-        roomy = [one for one in able if one.active < max(1, BALANCE * (active + 1) * (one.weight or 1) / weight)]
+        roomy = [one for one in able if one.active < max(FEW, BALANCE * (active + 1) * (one.weight or 1) / weight)]
         assert member is (roomy or sorted(able, key=lambda one: ((one.active + 1) / (one.weight or 1), one.order)))[0]
 
 

@@ -58,11 +58,19 @@ def test_one_client_does_not_fill_a_server_beyond_its_share():
     assert min(member.active for member in everyone) > 0
 
 
+def test_a_client_s_connections_are_all_with_one_server_and_so_are_those_of_two_that_share_it():
+    policy, everyone = source('abc')
+    for _ in range(5):
+        assert take(policy, key='10.1.0.1') is take(policy, key='10.1.0.2') is everyone[2]
+
+
 def test_a_client_returns_to_its_server_when_that_has_room():
-    policy, _ = source('abc')
-    first = take(policy, key='10.1.0.1')
-    release(policy, first)
-    assert take(policy, key='10.1.0.1') is first
+    policy, everyone = source('abc')
+    taken = [take(policy, key='10.1.0.1') for _ in range(30)]
+    assert taken[-1] is not everyone[2]
+    for member in taken:
+        release(policy, member)
+    assert take(policy, key='10.1.0.1') is everyone[2]
 
 
 def test_the_64_of_an_ipv6_address_is_the_client():
