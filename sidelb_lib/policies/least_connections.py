@@ -1,7 +1,7 @@
 """The member with the fewest sessions for its weight."""
 from __future__ import absolute_import, division, print_function
 
-import heapq
+from heapq import heappop, heappush
 from operator import attrgetter
 
 from .weights import Weights
@@ -52,9 +52,16 @@ class LeastConnections(object):
             self._push(member)
 
     def recount(self, member):
-        if member in self._current:
-            self._turns = member.turn = self._turns + 1
-            self._push(member)
+        current = self._current
+        if member in current:
+            self._turns = member.turn = turn = self._turns + 1
+            # What follows is `_push`: a session comes here twice.
+            load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
+            current[member] = entry = load, turn, member
+            heap = self._heap
+            heappush(heap, entry)
+            if len(heap) > 4 * len(current) + 64:
+                self._rebuild()
 
     def choose(self, excluded, key=None):
         if self._newcomers:
@@ -64,13 +71,13 @@ class LeastConnections(object):
         while heap and chosen is None:
             member = heap[0][2]
             if current.get(member) is not heap[0]:
-                heapq.heappop(heap)
+                heappop(heap)
             elif member in excluded:
-                passed_over.append(heapq.heappop(heap))
+                passed_over.append(heappop(heap))
             else:
                 chosen = member
         for entry in passed_over:
-            heapq.heappush(heap, entry)
+            heappush(heap, entry)
         return chosen
 
     # --- turns ------------------------------------------------------------------------------------------------------
@@ -88,7 +95,7 @@ class LeastConnections(object):
     def _push(self, member):
         load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
         self._current[member] = entry = load, member.turn, member
-        heapq.heappush(self._heap, entry)
+        heappush(self._heap, entry)
         if len(self._heap) > 4 * len(self._current) + 64:
             self._rebuild()
 
