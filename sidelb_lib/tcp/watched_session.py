@@ -13,6 +13,7 @@ from ..compat import READ, SocketError
 from ..errors import TOO_LATE, NobodyReachable
 from ..hub import never_waits
 from ..net.blame import HOST, PASSING
+from ..net.resets import peer_has_ended
 from .direction import Direction
 from .queue import seconds_to_wait
 from .session import MAX_CONNECT_TIMEOUTS, PACE_SECONDS, QUICK_ATTEMPTS
@@ -47,6 +48,10 @@ class _Inbound(object):
 
     __slots__ = ()
 
+    def hear(self):
+        """Its source is readable."""
+        self._readable.callback()
+
     def _source_ended(self):
         if not self._relay.hands_over():
             super(_Inbound, self)._source_ended()
@@ -70,8 +75,8 @@ class _Outbound(Direction):
     def _ready_first(self):
         relay = self._relay
         try:
-            if not relay.inbound.ended:
-                relay.inbound.ready()
+            if not relay.inbound.ended and peer_has_ended(self.sink):
+                relay.inbound.hear()
             if not self.ended:
                 self._copy_first(relay)
         except Exception:
@@ -88,7 +93,7 @@ class _Outbound(Direction):
             sent = self.sink.send(self._buffer[:count])
         except SocketError as error:
             if error.errno not in PASSING:
-                relay.inbound.ready()            # the server has ended in this very moment
+                relay.inbound.hear()             # the server has ended in this very moment
                 if not self.ended:
                     self._sink_failed()
             return

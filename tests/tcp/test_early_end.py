@@ -13,9 +13,11 @@ from sidelb_lib.compat import monotonic
 from sidelb_lib.net import connect as connecting
 from sidelb_lib.net.resets import peer_has_ended
 from sidelb_lib.tcp import early_end
-from sidelb_lib.tcp.direction import Direction
+from sidelb_lib.tcp.splicing import RelayResources
+from sidelb_lib.tcp.timed_relay import TimedRelay
+from sidelb_lib.tcp.watched_session import watched_relay
 
-from ..support.clients import reset
+from ..support.clients import reset, tcp_pair
 from ..support.waiting import wait_until
 from .parts import NamedEcho, end_of, exchange
 
@@ -234,19 +236,18 @@ def test_what_a_client_has_said_goes_to_another_server_if_the_first_had_ended_be
     assert dead.accepted == 2 and one.server.tally.retries == 2
 
 
-def test_what_a_server_that_is_reset_in_this_very_moment_does_not_take_goes_to_another_one(balancer, echo, monkeypatch):
-    one, listener = balancer(early_close='failure'), socket.socket()
+def test_what_a_server_that_resets_in_this_very_moment_does_not_take_goes_to_another_one(balancer, echo, monkeypatch):
+    one, listener, looked = balancer(early_close='failure'), socket.socket(), []
     listener.bind(('127.0.0.1', 0))
     listener.listen(5)
     one.use(listener.getsockname(), echo('b').endpoint)
-    looked, ready = [], Direction.ready
 
-    def ready_and_then(direction):
-        ready(direction)
-        if not looked and direction.source.getpeername() == listener.getsockname():
-            looked.append(direction)
+    def has_not_ended_yet(upstream):
+        if not looked and upstream.getpeername() == listener.getsockname():
+            looked.append(upstream)
             reset(listener.accept()[0])
-    monkeypatch.setattr(Direction, 'ready', ready_and_then)
+        return False
+    monkeypatch.setattr('sidelb_lib.tcp.watched_session.peer_has_ended', has_not_ended_yet)
     while not looked:
         assert one.ask() == 'b'
     listener.close()
@@ -425,6 +426,20 @@ def answer(client):
         return exchange(client)
     except (AssertionError, EnvironmentError):
         return 'eof'
+
+
+def test_the_first_byte_of_a_server_is_timed_though_the_client_is_heard_before_it():
+    (client, other), (upstream, server) = tcp_pair(), tcp_pair()
+    relay = watched_relay(TimedRelay)(other, upstream, RelayResources(None), monotonic)
+    relay.start(gevent.get_hub().loop, lambda: None)
+    server.sendall(b'x')
+    server.close()
+    client.sendall(b'hello')
+    relay.outbound._readable.callback()
+    assert client.recv(10) == b'x' and relay.first_byte is not None
+    relay.close()
+    for sock in client, other, upstream:
+        sock.close()
 
 
 @pytest.mark.parametrize('http', [None, ('127.0.0.1', 0)])
