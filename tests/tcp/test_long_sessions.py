@@ -8,6 +8,7 @@ import gevent
 
 from sidelb_lib.checks.exchange import Result
 from sidelb_lib.policies.round_robin import RoundRobin
+from sidelb_lib.service.rebalancing import Rebalancing
 from sidelb_lib.tcp.ending import Silence
 
 from ..support.waiting import wait_until
@@ -89,3 +90,26 @@ def test_with_on_demoted_keep_they_go_on(balancer, echo):
     with_primary_check(one, on_demoted='keep')
     with contextlib.closing(demote(one, echo('a'))) as client:
         assert exchange(client) == 'a'
+
+
+def test_of_twelve_on_one_server_and_none_on_the_other_six_that_are_silent_are_closed_the_oldest_first(balancer, echo):
+    one = balancer()
+    full = echo('a')
+    one.use(full.endpoint)
+    clients = [one.connect() for _ in range(12)]
+    for client in clients:
+        exchange(client)
+    one.use(full.endpoint, echo('b').endpoint)
+    sessions = sorted(one.server.sessions, key=lambda session: session.opened)
+    for number, session in enumerate(sessions):
+        session.silence = Silence(session.opened)
+        session.silence.look(session, one.server.clock(), one.server.settings)
+        if number not in (0, 3, 11):                             # those are busy
+            session.silence.since -= 60
+    run = Rebalancing(one.pool, one.server, one.log, one.server.clock, one.server.settings, per_second=100, silent=30.0)
+    run.run()
+    wait_until('they have ended', lambda: len(one.server.sessions) == 6)
+    assert (run.excess, run.closed) == (6, 6) and one.server.tally.ended['rebalance'] == 6
+    assert [session.ended for session in sessions] == [False, True, True, False] + 4 * [True] + 4 * [False]
+    for client in clients:
+        client.close()
