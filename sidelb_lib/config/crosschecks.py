@@ -78,8 +78,8 @@ def repeated_servers(settings):
 
 def srv_of_other_protocol(settings):
     for ring in settings.ring_domains:
-        if ring.srv_protocol not in (None, settings.proto):
-            yield 'ring_domain', 'ring_domain=%s is for proto=%s' % (ring, ring.srv_protocol)
+        if ring.srv_protocol in ('tcp', 'udp') and ring.srv_protocol != settings.proto:
+            yield 'ring_domain', 'ring_domain=%s is for proto=%s: set that, or correct the name' % (ring, ring.srv_protocol)
 
 
 def loops(settings):

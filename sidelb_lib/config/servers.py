@@ -33,9 +33,9 @@ class RingDomain(namedtuple('RingDomain', 'name port options')):
 
     @property
     def srv_protocol(self):
-        """'tcp' or 'udp' of a name like _postgres._tcp.db.example.com, which is looked up as SRV; else None."""
-        labels = _SRV_NAME.match(self.name)
-        return labels and labels.group(1)
+        """What stands for the protocol in an SRV name: 'tcp' of _postgres._tcp.db.example.com, or a tag of Consul's. None
+        for other names."""
+        return _srv_protocol(self.name)
 
 
 #: option -> (smallest, largest value), in the order in which they are shown.
@@ -48,8 +48,14 @@ _OTHER_WORDS = dict((word, hint) for words, hint in (
     ('down drain disabled', '/weight=0, which takes no new session')) for word in words.split())
 
 TWO_ENTRIES = re.compile(r'[^\s+/=]\s+[^\s+/=]')         # blanks may stand around + / =
-_SRV_NAME = re.compile(r'_[^.]+\._(tcp|udp)\.')
+_SRV_NAME = re.compile(r'_[^./]+\._([^./:]+)')
+_SRV_PROTOCOLS = ('tcp', 'udp')
 _WRITE = 'options stand behind the port, each after a slash: HOST:PORT%s'
+
+
+def _srv_protocol(name):
+    labels = _SRV_NAME.match(name)
+    return labels and labels.group(1).lower()
 
 
 def parse_backend(text):
@@ -57,6 +63,8 @@ def parse_backend(text):
     if text.startswith(UNIX):
         refuse_options(text, 'a unix: server')
         return Backend((parse_unix(text),), None, None, None)
+    if _srv_protocol(text):
+        raise ValueError('an SRV name is many servers: write ring_domain=%s' % printable(text))
     text, options = _split(text)
     if '+' in text:
         return Backend(tuple(_parse_address(part.strip()) for part in text.split('+')), None, None, options)
@@ -83,9 +91,19 @@ def parse_ring_domain(text):
         raise ValueError('that is an address, no domain: use backends=%s%s' % (
             endpoint_text(name, port) if port else 'ip:port', _options_text(options)))
     ring = RingDomain(name, port or None, options)
-    if not port and not ring.srv_protocol:
+    if ring.srv_protocol:
+        _check_srv_protocol(ring)
+    elif not port:
         raise ValueError('the port is missing: write %s:PORT, or an SRV name like _postgres._tcp.%s' % (name, name))
     return ring
+
+
+def _check_srv_protocol(ring):
+    """Consul takes a tag there: _db._primary.service.consul. What looks like a slip is none."""
+    import difflib
+    near = difflib.get_close_matches(ring.srv_protocol, _SRV_PROTOCOLS, 1)
+    if near and ring.srv_protocol not in _SRV_PROTOCOLS:
+        raise ValueError('_%s is no protocol: did you mean _%s?' % (ring.srv_protocol, near[0]))
 
 
 def server_address(ip, port):

@@ -62,28 +62,29 @@ def options_of(targets, written=None):
 
     The lowest priority is the tier of the name (1 if none is written), the next one the tier behind it, and so on. Weights
     count among those of one priority: they are scaled to a mean of 1 there. A weight of 0 beside others is a very small
-    chance, as RFC 2782 has it, and no sign of maintenance. What makes no difference is not said.
+    chance, as RFC 2782 has it, and no sign of maintenance. What makes no difference, and is not written, is not said: it
+    would count where another source names the server, too.
     """
-    first, factor, limit = 1, 1, None
-    if written:
-        first, factor, limit = written.tier or 1, 1 if written.weight is None else written.weight, written.max
+    weight, first, limit = written or (None, None, None)
     priorities = sorted(set(target.priority for target in targets))
+    says_tier = first is not None or len(priorities) > 1
     options = {}
     for number, priority in enumerate(priorities):
-        tier = min(first + number, _MAX_TIER)
+        tier = min((first or 1) + number, _MAX_TIER) if says_tier else None
         of_tier = [target for target in targets if target.priority == priority]
-        for target, weight in zip(of_tier, scaled([target.weight for target in of_tier])):
-            weight = None if factor == 1 and len(set(one.weight for one in of_tier)) == 1 else factor * weight
-            mine = Options(weight, tier if tier > 1 or first > 1 else None, limit)
+        says_weight = weight is not None or len(set(target.weight for target in of_tier)) > 1
+        for target, part in zip(of_tier, scaled([target.weight for target in of_tier])):
+            mine = Options((1 if weight is None else weight) * part if says_weight else None, tier, limit)
             options[target] = mine if any(value is not None for value in mine) else None
     return options
 
 
 def scaled(weights):
-    """The weights with a mean of 1: all equal when all are 0, else a thousandth of the largest in place of 0."""
-    largest = max(weights)
-    if not largest:
+    """The weights with a mean of 1: all equal when all are 0, else a thousandth of the largest in place of 0, but no more
+    than the smallest of the others."""
+    if not any(weights):
         return [1.0] * len(weights)
-    weights = [weight or largest / 1000 for weight in weights]
+    least = min(max(weights) / 1000, min(weight for weight in weights if weight))
+    weights = [weight or least for weight in weights]
     mean = sum(weights) / len(weights)
     return [weight / mean for weight in weights]

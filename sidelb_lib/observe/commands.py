@@ -12,6 +12,7 @@ import gevent
 from .following import MAX_FOLLOWERS, Follower
 from .naming import servers_of, services_of
 from .options import Refused, number_of, text_in, weight_of
+from .said import rounded
 from .session_list import close_all, listed, sessions_of
 from ..errors import ADMIN
 
@@ -108,7 +109,7 @@ class Commands(object):
             self._act('weight', who, name, service, member.name, '%g' % member.full_weight)
             service.pool.weigh(member, weight)
         self._keep()
-        return {'servers': [dict(one, weight=round(member.full_weight, 3))
+        return {'servers': [dict(one, weight=rounded(member.full_weight))
                             for one, (_, _, member) in zip(self._report(found)['servers'], found)]}
 
     def sessions(self, options, who):

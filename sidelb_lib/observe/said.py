@@ -162,6 +162,11 @@ def host_and_port(address):
     return host, int(port)
 
 
+def rounded(weight):
+    """A weight to be shown. What is not 0 does not look like it: SRV records may have 65535 and 1."""
+    return round(weight, 3) or weight and float('%.1g' % weight)
+
+
 def plural(number, word):
     return '%d %s%s' % (number, word, '' if number == 1 else 'es' if word.endswith('s') else 's')
 

@@ -97,7 +97,7 @@ def of_member(wall, member, carried, track, with_history, by=None):
         'since': min([address['state_seconds'] for address in addresses if address['state'] == member.state] or
                      [address['state_seconds'] for address in addresses] or [0]),
         'role': next((address.role for address in member.addresses if address.role), None),
-        'weight': round(member.weight, 3),
+        'weight': said.rounded(member.weight),
         'tier': member.tier,
         'max': member.limit,
         'by': by if any(address.is_drained for address in member.addresses) else None,

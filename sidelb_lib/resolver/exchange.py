@@ -64,20 +64,20 @@ def exchange(server, query, deadline, by_tcp=False):
 
 def _one_exchange(server, query, deadline, by_tcp):
     from . import message as dns_message
-    refused = CLOSED
+    refused, way = CLOSED, ''
     try:
         reply = None if by_tcp else _by_udp(server, query, deadline)
         if by_tcp or reply.truncated:
-            refused = NO_TCP
+            refused, way = NO_TCP, ' by TCP'
             reply = _by_tcp(server, query, deadline)
         return reply
     except dns_message.Nonsense as error:
         raise Fault(_UNUSABLE % error)
     except socket.timeout:
-        raise Silence('does not answer')
+        raise Silence('does not answer' + way)
     except (EnvironmentError, EOFError, ValueError) as error:
         kind = refused if getattr(error, 'errno', None) == errno.ECONNREFUSED else UNUSABLE
-        raise Fault('fails (%s)' % (getattr(error, 'strerror', None) or error), kind)
+        raise Fault('fails%s (%s)' % (way, getattr(error, 'strerror', None) or error), kind)
 
 
 def _by_udp(server, query, deadline):

@@ -452,6 +452,25 @@ def test_an_srv_name_of_the_other_protocol():
     parse('127.0.0.1:9 ring_domain=_dns._udp.example.com proto=udp')
 
 
+def test_a_tag_of_consul_stands_for_any_protocol_and_a_slip_for_none():
+    """Patroni registers itself with the tags primary and replica; to Consul they are what comes before .service."""
+    for proto in 'tcp', 'udp':
+        ring, = parse('127.0.0.1:9 ring_domain=_db._primary.service.consul proto=%s' % proto).ring_domains
+        assert (ring.port, ring.srv_protocol) == (None, 'primary')
+    assert '_tpc is no protocol: did you mean _tcp?' in only_mistake('127.0.0.1:9 ring_domain=_db._tpc.example.com')
+
+
+def test_an_srv_name_is_no_single_server():
+    for argument in '_db._tcp.example.com', '_db._tcp.example.com:5432/weight=2', 'backends=_db._tcp.example.com:5432':
+        name = argument.rpartition('=')[2] if argument.startswith('backends') else argument
+        assert 'an SRV name is many servers: write ring_domain=' + name in only_mistake('127.0.0.1:9 ' + argument)
+
+
+def test_the_search_list_may_have_all_of_an_srv_name_but_its_first_labels():
+    ring, = parse('127.0.0.1:9 ring_domain=_db._tcp').ring_domains
+    assert ring == RingDomain('_db._tcp', None, None)
+
+
 def test_a_name_without_a_port_is_pointed_to_srv_names():
     assert 'write db:PORT, or an SRV name like _postgres._tcp.db' in only_mistake('127.0.0.1:9 ring_domain=db')
     assert 'an SRV name' in only_mistake('127.0.0.1:9 ring_domain=_postgres.db.example.com')

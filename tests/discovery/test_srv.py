@@ -30,7 +30,7 @@ NAME = '_postgres._tcp.db.example.com'
 
 @pytest.mark.parametrize('weights, expected', [
     ([0, 0, 0], [1, 1, 1]), ([10, 0, 30], [10, 0.03, 30]), ([1, 1, 2], [1, 1, 2]), ([65535, 1], [65535, 1]), ([5], [1]),
-    ([0], [1]), ([0, 7], [0.007, 7])])
+    ([0], [1]), ([0, 7], [0.007, 7]), ([65535, 0, 1], [65535, 1, 1])])
 def test_weights_are_scaled_to_a_mean_of_one_and_zero_is_a_small_chance(weights, expected):
     mean = sum(expected) / len(expected)
     assert scaled(weights) == pytest.approx([weight / mean for weight in expected])
@@ -42,7 +42,7 @@ def test_priorities_become_tiers_behind_that_of_the_name():
 
     def tiers(written):
         return [options and options.tier for options in map(options_of(targets, written).get, targets)]
-    assert tiers(None) == [None, 2, 2, 3]
+    assert tiers(None) == [1, 2, 2, 3]
     assert tiers(Options(None, 2, None)) == [2, 3, 3, 4]
     assert tiers(Options(None, 8, None)) == [8, 9, 9, 9]
 
@@ -50,6 +50,13 @@ def test_priorities_become_tiers_behind_that_of_the_name():
 def test_equal_weights_are_not_said():
     targets, _ = targets_of(['0 50 1 a.x', '0 50 1 b.x'])
     assert set(options_of(targets).values()) == set([None])
+
+
+def test_a_single_priority_is_no_tier_and_what_is_written_is_said_whatever_it_is():
+    """Where another source names the server, too, the lowest tier and the largest weight of those that are said count."""
+    target, = targets_of(['10 1 1 a.x'])[0]
+    for written in None, Options(None, 1, None), Options(1, None, None), Options(None, None, 5), Options(0, 3, 5):
+        assert options_of([target], written) == {target: written}
 
 
 def test_options_of_the_name_are_those_of_each_server():

@@ -69,6 +69,11 @@ def test_the_targets_of_an_srv_name_that_are_no_servers_are_named(ring, note):
     assert said.ring_note(ring) == note
 
 
+@pytest.mark.parametrize('weight, shown', [(0, 0), (3, 3), (1.5, 1.5), (2.99725, 2.997), (0.0000458, 0.00005)])
+def test_a_small_weight_does_not_look_like_none(weight, shown):
+    assert said.rounded(weight) == shown
+
+
 def test_of_several_services_the_worst_two_are_named():
     services = {'db': service(members(2)), 'cache': service(members(0, 10)), 'amqp': service(members(2, 1)),
                 'dns': service(members(1, 1))}

@@ -201,6 +201,17 @@ def test_an_answer_cut_short_by_tcp_as_well_fails(server):
     assert 'cuts its answer short' in answer.reason
 
 
+def test_whoever_can_not_be_asked_by_tcp_is_told_so(server):
+    def silent_by_tcp(server, query, protocol):
+        return nameserver.shortened(server, query, protocol) if protocol == 'udp' else None
+    server.misbehave(silent_by_tcp)
+    reason = look_up(impatient(server))['A'].reason
+    assert reason.startswith('127.0.0.1:%d ' % server.address[1]) and ' by TCP' in reason
+    server._servers[1].stop()
+    assert look_up(impatient(server))['A'].reason == (
+        '127.0.0.1:%d fails by TCP (Connection refused)' % server.address[1])
+
+
 def test_a_server_that_ends_the_tcp_connection_early_fails(server):
     def closed_by_tcp(server, query, protocol):
         return nameserver.truncated(query) if protocol == 'udp' else None
