@@ -145,10 +145,10 @@ TABLE = _table(
         _row('slow_start', duration(0, DAY), '0',
              'time in which the weight of a server that came up, or is new, rises from a tenth to the whole; 0 = at once'),
         _row('spill', parse_spill, 'off',
-             'how early the next tier helps: a tier takes this factor times the part of it that is up, 1.4 begins when less '
-             'than 72 % are; off: when nobody of it is up'),
+             'how early the next tier helps: off = when no server of the better one takes sessions; 1.4 (a factor of 1 to '
+             '10) = when fewer than 72 % of them do, and the more, the fewer they are'),
         _row('tier_return', duration(0, DAY), '30s',
-             'time in which a tier that had been lost takes its sessions again; 0 = at once'),
+             'time over which a tier that is back gets its share of new sessions again, little by little; 0 = at once'),
         _row('on_down', one_of('keep', 'close'), 'keep', 'sessions of a server that goes down: keep or close'),
         _row('on_removed', one_of('keep', 'close'), 'keep', 'sessions of a server that leaves DNS: keep or close'),
         _row('on_demoted', one_of('keep', 'close'), 'automatic',

@@ -45,6 +45,17 @@ This page is made by `python -m sidelb_lib.config.texts > docs/settings.md`.
 """
 
 
+#: Where a group's settings are explained with examples.
+_GUIDES = {
+    'Main': '[which mode](fleet.md#which-mode), [zones and SRV names](srv.md)',
+    'Health': '[checks](checks.md), [servers that fail](behaviour.md)',
+    'Discovery': '[SRV names and files](srv.md), [DNS that fails](behaviour.md)',
+    'Balancing': '[zones: tiers and spill](srv.md), [a fleet: mode, instance and slow_start](fleet.md)',
+    'Time-outs': '[long sessions](behaviour.md#long-sessions-and-servers-that-come-back)',
+    'Operation': '[status](status.md), [metrics](metrics.md), [access log](access-log.md), [restart](restart.md)',
+}
+
+
 def help_table(width=100):
     """Every setting with its default and meaning under its group, as lines of at most `width` characters."""
     import textwrap
@@ -125,7 +136,7 @@ def page(width=110):
     import textwrap
     lines = [_PAGE_HEAD]
     for group, settings in grouped():
-        lines += ['## %s' % group, '']
+        lines += ['## %s' % group, ''] + (['Guides: %s.' % _GUIDES[group], ''] if group in _GUIDES else [])
         for setting in settings:
             for_whom = ', for proto=%s' % setting.protocol if setting.protocol else ''
             for_whom += ', of the process' if setting.of_process else ''
