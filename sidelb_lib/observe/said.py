@@ -18,6 +18,11 @@ def state_of(member):
     return 'partly up' if partly else member['state']
 
 
+def is_full(member):
+    """Has one that is up as many sessions as it may have?"""
+    return member['state'] == 'up' and member.get('max') is not None and member['active'] >= member['max']
+
+
 def verdict(service):
     """{'level', 'text'} of a service. *bad*: nobody can be served; *warn*: something is wrong; *good*: else. What people
     have done on purpose (draining) and a standby are told, and are no warning."""
@@ -32,6 +37,8 @@ def verdict(service):
     text, tells_all = _head(service, states, known, up)
     parts = [text] + ['%d %s' % (states[state], 'partly' if state == 'partly up' else state)
                       for state in sorted(states, key=RANKS.get) if state != 'up' and not tells_all]
+    full = len([member for member in service['members'] if is_full(member)])
+    parts += ['%d full' % full] if full else []
     parts += _worse_tiers(service.get('tiers', ())) if up else []
     if wants_primary(service) and up > 1:
         level = 'bad'
@@ -96,6 +103,8 @@ def overall(services):
 def note(member):
     """Why a server is not simply up, in a few words; '' where it is."""
     state = state_of(member)
+    if is_full(member) and state == 'up':
+        return 'full: takes %s' % plural(member['max'], 'session')
     if state in ('up', 'standby'):
         return certificate_note(member)
     if state == 'departing':

@@ -81,7 +81,7 @@ def verdict_of(service):
         'check': str(service.settings.check),
         'connections': service.server.counts(),
         'tiers': of_tiers(service.pool),
-        'members': [{'name': member.name, 'state': member.state,
+        'members': [{'name': member.name, 'state': member.state, 'active': member.active, 'max': member.limit,
                      'addresses': [{'state': address.state} for address in member.addresses]}
                     for member in service.pool.members + service.pool.departing],
         'rings': [{'state': source.state} for source in service.sources if source.kind != 'static'],

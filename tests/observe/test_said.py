@@ -25,6 +25,16 @@ def members(up=0, is_down=0, **others):
     return found
 
 
+def limited(*servers):
+    return [member('db%d.example.com' % number, address('10.0.0.%d:1' % number), active=active, max=limit)
+            for number, (active, limit) in enumerate(servers)]
+
+
+def test_of_a_server_that_is_full_its_limit_is_said():
+    assert [said.note(one) for one in limited((1, 1), (12, 10), (9, 10), (7, None))] == [
+        'full: takes 1 session', 'full: takes 10 sessions', '', '']
+
+
 def tiers(*parts):
     return [{'tier': number + 1, 'part': part} for number, part in enumerate(parts)]
 
@@ -43,6 +53,8 @@ def tiers(*parts):
     (members(2), {'check': 'postgres/primary'}, 'bad', '2 primaries: db0, db1'),
     (members(10), {'rings': [ring('db.example.com', state='failing')]}, 'warn', 'all 10 up, DNS failing'),
     (members(2), {'connections': {'waiting': 1}}, 'warn', 'all 2 up, 1 client waiting'),
+    (limited((5, 5), (3, 5), (7, None)), {}, 'good', 'all 3 up, 1 full'),
+    (limited((5, 5), (7, 5)), {'connections': {'waiting': 3}}, 'warn', 'all 2 up, 2 full, 3 clients waiting'),
     (members(2), {'tiers': tiers(0.27, 0.73)}, 'good', 'all 2 up, tier 1 takes 27 % of new sessions'),
     (members(2, 1), {'tiers': tiers(0, 1)}, 'warn', '2 of 3 up, 1 down, tier 2 takes new sessions'),
     (members(1, draining=2), {'tiers': tiers(0, 0, 1)}, 'good', '1 of 3 up, 2 draining, tier 3 takes new sessions'),
