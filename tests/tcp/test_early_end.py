@@ -186,6 +186,24 @@ def test_it_is_tried_by_one_client_at_a_time_and_comes_back_when_that_one_gets_a
     assert not one.server.early_ends._due and not one.server.early_ends._times
 
 
+def test_each_trial_that_fails_doubles_the_time_to_the_next_one(balancer, hollow, echo, monkeypatch):
+    one, delays, spawn_later = balancer(early_close='failure', check_interval=0.05), [], gevent.spawn_later
+
+    def noted(seconds, function, *arguments):
+        if function == one.server.early_ends._is_due:
+            delays.append(seconds)
+        return spawn_later(min(seconds, 0.1), function, *arguments)
+    monkeypatch.setattr(early_end.gevent, 'spawn_later', noted)
+    dead = hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    address = taken_down(one, dead)
+    for times in range(2, 9):
+        wait_until('it is to be tried', lambda: address in one.server.early_ends._due)
+        with contextlib.closing(one.connect()):
+            wait_until('the trial has failed', lambda: len(delays) == times)
+    assert delays == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 1.6, 1.6]
+
+
 def test_a_client_that_leaves_shows_nothing_and_the_next_one_tries(balancer, hollow, echo, monkeypatch):
     monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.3)
     one = balancer(early_close='failure', check_interval=0.05)
