@@ -46,22 +46,24 @@ class Instance(object):
         self.policy.recount(one)
 
 
-def member(number):
+def member(number, weight=1):
     """A server as an instance sees it. Its place in the order is its number."""
     address = Address('10.0.%d.%d' % divmod(number, 250), 5432, 0)
     address.member = Member('db%d' % number, [address], number)
+    address.member.weight = weight
     return address.member
 
 
-def fleet(instances, servers, policy=RoundRobin, start=CHANCE, seed=1, missing=0.0, alone=False):
+def fleet(instances, servers, policy=RoundRobin, start=CHANCE, seed=1, missing=0.0, weights=None):
     """Instances that begin at `start`. Of a fleet of numbers the part `missing` is not there."""
     chance = random.Random(seed)
     numbers = numbers_of(instances, chance, missing)
     starts = {CHANCE: lambda number: chance.random, ORDINAL: start_of, FIRST: lambda number: lambda: 0.0}
-    servers = [member(number) for number in range(servers)]
-    alone = alone or policy is not RoundRobin       # which keeps nothing in members: with one weight all may have the same
-    return [Instance([member(one.order) for one in servers] if alone else servers, policy, starts[start](number))
-            for number in numbers]
+    if weights is None and policy is RoundRobin:    # which keeps nothing in members: with equal weights all have the same
+        members = [member(number) for number in range(servers)]
+        return [Instance(members, policy, starts[start](number)) for number in numbers]
+    weights = weights or servers * [1]
+    return [Instance([member(*one) for one in enumerate(weights)], policy, starts[start](number)) for number in numbers]
 
 
 def numbers_of(instances, chance, missing):
@@ -108,7 +110,7 @@ class Life(object):
         self.servers = servers
         self.counts = [0] * servers
         self._chance = random.Random(seed)
-        self._fleet = fleet(instances, servers, policy, seed=seed, alone=True)
+        self._fleet = fleet(instances, servers, policy, seed=seed, weights=servers * [1])
         self._lifetime = lifetime
         self._slow_start = slow_start
         self._ends = []                  # heap of (when, turn, instance, server)
@@ -216,9 +218,8 @@ SEEDS = 20
 LIFETIME = 600.0                                 # seconds of a session
 MOMENTS = tuple(moment / 20.0 for moment in range(31))      # in lifetimes
 TOLD = (0.1, 0.2, 0.5, 1.0)                      # those that are told in figures
-RETURNS = (('round-robin', RoundRobin, 0.0), ('least-connections', LeastConnections, 0.0),
-           ('least-connections, slow_start=60s', LeastConnections, 60.0),
-           ('least-connections, slow_start=150s', LeastConnections, 150.0))
+RETURNS = (('round-robin', RoundRobin, 0.0), ('round-robin, slow_start=150s', RoundRobin, 150.0),
+           ('least-connections', LeastConnections, 0.0), ('least-connections, slow_start=150s', LeastConnections, 150.0))
 
 
 def measured():
@@ -231,7 +232,7 @@ def measured():
                           for seed in range(SEEDS if start == CHANCE else 1))
             peaks[start].append(runs[len(runs) // 2])
     returns = collections.OrderedDict(
-        (name, life_with_a_return(policy, MOMENTS, slow_start, LIFETIME, instances=200, servers=10, sessions=10))
+        (name, life_with_a_return(policy, MOMENTS, slow_start, LIFETIME, instances=1000, servers=10, sessions=10))
         for name, policy, slow_start in RETURNS)
     return FLEETS, peaks, MOMENTS, returns
 

@@ -34,7 +34,7 @@ def _bars(fleets, peaks):
 
 def _curves(moments, returns):
     lines = [_text(480, 24, 'A server returns after a minute: its part of its share', 'bold'),
-             _text(480, 42, '200 instances, 10 servers, 10 sessions of 10 minutes each')]
+             _text(480, 42, '1,000 instances, 10 servers, 10 sessions of 10 minutes each')]
     left, bottom, width, height = 510, 280, 370, 200
     lines.append('<path d="M%d %dv-%dM%d %dh%d" fill="none" class="axis"/>' % (left, bottom, height, left, bottom, width))
     lines.append('<path d="M%d %dh%d" class="axis" stroke-dasharray="4"/>' % (left, bottom - height * 0.8, width))

@@ -18,8 +18,8 @@ class Credits(object):
     with 1,000, and more only with more different weights.
 
     Credit is counted in sessions, where nginx counts in weights: so when a heavy member leaves, the others owe each other
-    no more than before. A newcomer begins with the average. One that left and returns has what it had: flapping gains
-    nothing, and being full for a while loses nothing.
+    no more than before. A newcomer begins with the average, or less, see `add`. One that left and returns has what it had:
+    flapping gains nothing, and being full for a while loses nothing.
 
     `members` are in order, and begin with `credits`, see `credits_after`, or without.
     """
@@ -35,9 +35,16 @@ class Credits(object):
         for member, credit in zip(members, credits or len(members) * [0.0]):
             self._take_in(member, credit)
 
-    def add(self, member):
-        average = self._sum / len(self._base) if self._base else 0.0
-        self._take_in(member, self._left.pop(member.order, average))
+    def add(self, member, start=lambda: 0.0):
+        """One of little weight waits long for its first turn: it begins behind the average by up to a session, by what
+        `start` gives. If that were nothing, all instances of a fleet would be through with waiting at once."""
+        credit = self._left.pop(member.order, None)
+        if credit is None and self._base:
+            credit = self._sum / len(self._base)
+            part = (member.weight or 1) * len(self._base) / self._total
+            if part < 1:
+                credit -= (1 - part) * start()
+        self._take_in(member, credit or 0.0)
 
     def remove(self, member):
         if len(self._left) >= REMEMBERED:

@@ -8,11 +8,15 @@ from .weights import Weights
 
 
 class LeastConnections(object):
-    """The member with the smallest (active + 1) / weight; among equals the one that has waited longest.
+    """The member with the smallest (active + part) / weight; among equals the one that has waited longest.
 
-    Not active / weight: with all idle that would ignore the weights. A heap in which each change of a count adds an entry
-    and outdates the member's former one: choosing costs the same with ten members as with a thousand. Outdated entries are
-    passed over when they surface, and swept out when they are the majority.
+    Not active / weight: with all idle that would ignore the weights. If the part were 1 everywhere, a weight of 3 beside 1
+    would get the first two sessions of each instance in a fleet, and a weight that rises would be worth a session in all of
+    them at the same moment. So it is any number up to 1, by `start`.
+
+    A heap in which each change of a count adds an entry and outdates the member's former one: choosing costs the same with
+    ten members as with a thousand. Outdated entries are passed over when they surface, and swept out when they are the
+    majority.
 
     `start` gives a number of at least 0 and below 1: where in the order of members the first of equals is. It is asked
     again after each change until there was a session. A member that replaces others (it got a name, say) inherits the
@@ -24,6 +28,7 @@ class LeastConnections(object):
 
     def __init__(self, start):
         self._start = start
+        self._part = part_at(start())
         self._turns = 0
         self._current = {}      # member -> its one entry that counts
         self._heap = []         # (load, turn, member)
@@ -56,7 +61,7 @@ class LeastConnections(object):
         if member in current:
             self._turns = member.turn = turn = self._turns + 1
             # What follows is `_push`: a session comes here twice.
-            load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
+            load = member.active if not self._weighted else (member.active + self._part) / (member.weight or 1)
             current[member] = entry = load, turn, member
             heap = self._heap
             heappush(heap, entry)
@@ -93,7 +98,7 @@ class LeastConnections(object):
             self._push(member)
 
     def _push(self, member):
-        load = member.active if not self._weighted else (member.active + 1) / (member.weight or 1)
+        load = member.active if not self._weighted else (member.active + self._part) / (member.weight or 1)
         self._current[member] = entry = load, member.turn, member
         heappush(self._heap, entry)
         if len(self._heap) > 4 * len(self._current) + 64:
@@ -111,3 +116,9 @@ class LeastConnections(object):
         self._heap, members = [], list(self._current)
         for member in members:
             self._push(member)
+
+
+def part_at(fraction):
+    """The part of a session, above 0 and up to 1, that an instance counts on top, which starts at this fraction; who is
+    first is decided by the fraction, so this is another number."""
+    return 1 - fraction * 97 % 1

@@ -20,7 +20,8 @@ class RoundRobin(object):
     learnt later.
 
     With weights that differ the turn is that of Credits. They are kept for a while when weights do not differ any more: the
-    one that made the difference may be full, and will be back.
+    one that made the difference may be full, and will be back. A newcomer whose weight only begins to rise (slow_start) has
+    its first turn by `start`, too.
     """
 
     name = 'round-robin'
@@ -35,6 +36,7 @@ class RoundRobin(object):
         self._changed = True        # `_last` has to be found anew, and whether there are credits
         self._weights = Weights()
         self._credits = None        # while weights differ
+        self._newcomers = set()     # since the last choice; with credits there are none
         self._kept = 0              # for how many choices more, when they do not
 
     def add(self, member):
@@ -42,7 +44,9 @@ class RoundRobin(object):
         self._weights.count(member.weight, 1)
         self._changed = True
         if self._credits:
-            self._credits.add(member)
+            self._credits.add(member, self._start)
+        else:
+            self._newcomers.add(member)
 
     def remove(self, member):
         self._places.remove(member)
@@ -50,6 +54,7 @@ class RoundRobin(object):
         self._changed = True
         if self._credits:
             self._credits.remove(member)
+        self._newcomers.discard(member)
 
     def recount(self, member):
         """Nothing depends on how many sessions a member has."""
@@ -100,12 +105,19 @@ class RoundRobin(object):
         if self._weights.differ:
             self._kept = KEPT
             if not self._credits:
-                self._credits = Credits(members, self._credits_at_turn())
+                self._begin_credits()
+        self._newcomers.clear()
 
-    def _credits_at_turn(self):
-        """Of those whose turn was before, as long as weights were equal; or at the very beginning, for otherwise all would
+    def _begin_credits(self):
+        """With the turn as it was while weights were equal. At the very beginning `start` moves it, for otherwise all would
         begin with the heaviest."""
+        members = self._members
         if self._turn is None:
-            return credits_after(self._start(), [member.weight or 1 for member in self._members])
-        count = len(self._members)
-        return credits_after((self._last + 1) / count % 1, count * [1])
+            self._credits = Credits(members, credits_after(self._start(), [member.weight or 1 for member in members]))
+            return
+        before = sum(1 for member in members[:self._last + 1] if member not in self._newcomers)
+        others = [member for member in members if member not in self._newcomers]
+        self._credits = Credits(others, credits_after(before / len(others) % 1, len(others) * [1]) if others else ())
+        for member in members:
+            if member in self._newcomers:
+                self._credits.add(member, self._start)

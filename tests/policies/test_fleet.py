@@ -12,7 +12,7 @@ import re
 import pytest
 
 from bench.fleet import (
-    CHANCE, FIRST, MOMENTS, ORDINAL, TOLD, Life, drawn, expected_variation, life_with_a_return, loads, measured,
+    CHANCE, FIRST, MOMENTS, ORDINAL, TOLD, Life, drawn, expected_variation, fleet, life_with_a_return, loads, measured,
     peak, variation)
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.round_robin import RoundRobin
@@ -80,9 +80,20 @@ def test_a_server_that_returns_is_filled_soon_by_least_connections_and_slowly_by
     assert least >= 0.6 and turns <= 0.25 and abs(late - 1) < 0.1
 
 
-def test_slow_start_holds_the_wave_back():
-    early, late = life_with_a_return(LeastConnections, [0.1, 1.0], slow_start=150.0, **HOW).shares
-    assert early < 0.2 and late > 0.95
+@pytest.mark.parametrize('policy, soon, late', [(RoundRobin, 0.0, 0.75), (LeastConnections, 0.2, 0.97)])
+def test_a_server_whose_weight_rises_has_its_share_of_a_fleet_little_by_little(policy, soon, late):
+    shares = life_with_a_return(policy, [0.1, 0.25, 1.5], slow_start=300.0, **HOW).shares      # weights of 0.2, 0.5, 1
+    assert soon <= shares[1] < 0.55 and shares[0] < 0.2 and shares[2] > late
+
+
+@pytest.mark.parametrize('policy, most', [(RoundRobin, 260), (LeastConnections, 320)])
+@pytest.mark.parametrize('start', [CHANCE, ORDINAL])
+def test_a_fleet_is_more_even_than_its_instances_where_weights_ask_for_parts_of_a_session(start, policy, most):
+    counts = [0, 0, 0]
+    for instance in fleet(200, 3, policy, start, weights=(3, 1, 1)):
+        counts[instance.take()] += 1
+        counts[instance.take()] += 1
+    assert 220 < counts[0] < most, counts           # 240 is right; 400, where all would begin with the heaviest
 
 
 def test_a_wave_is_what_comes_in_a_sixtieth_of_a_lifetime_in_parts_of_the_usual():

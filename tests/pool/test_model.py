@@ -12,6 +12,7 @@ import pytest
 from sidelb_lib.checks.exchange import Result
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.errors import NobodyReachable
+from sidelb_lib.policies.least_connections import part_at
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.policies.tiers import Tiers
 from sidelb_lib.pool.flapping import FLAP_SECONDS, MAX_RISE
@@ -81,6 +82,7 @@ class World(object):
         self.mode = self.random.choice(['round-robin', 'least-connections', 'source'])
         self.settings = defaults(check='tcp' if self.is_checked else 'off')
         chance = self.random.random()
+        self.part = part_at(chance)
         policy = Tiers(lambda: policy_named(self.mode, lambda: chance), self.random.random, lambda: self.now)
         self.pool = Pool(policy, RecordingLog(), lambda: self.now, self.settings)
         self.answers = {}
@@ -236,7 +238,7 @@ class World(object):
         assert taken, 'taken: %s, of %s' % (address, candidates)
         assert self.standing(tuple(address.endpoint), taken[0][2]) == best
         if self.mode == 'least-connections':
-            loads = [(sum(1 for lease in self.leases if tuple(lease.address.endpoint) in member[1]) + 1.0)
+            loads = [(sum(1 for lease in self.leases if tuple(lease.address.endpoint) in member[1]) + self.part)
                      / (member[2] or 1) for member in candidates]
             mine = loads[candidates.index(taken[0])]
             assert mine == min(loads), 'load %s of %s' % (mine, loads)
