@@ -9,7 +9,7 @@ from .members import DRAINING, STANDBY, UNCHECKED
 
 #: How an address is taken, the larger the better; a member as its best address. The policy has those of the best
 #: standing that there is.
-TAKEN, SECOND, NEWCOMER, LAST_RESORT, NEVER = STANDINGS = 4, 3, 2, 1, 0
+TAKEN, SECOND, NEWCOMER, WEIGHTLESS, LAST_RESORT, NEVER = STANDINGS = 5, 4, 3, 2, 1, 0
 
 #: The role that a check asks for -> the one that is taken while nobody has it.
 SECOND_BEST = {'prefer-replica': 'primary'}
@@ -23,10 +23,15 @@ def standing_of(address, weightless, role):
     if address.is_drained or address.found in (DRAINING, STANDBY):
         return NEVER
     if not address.up or weightless:
-        return NEVER if role else LAST_RESORT
+        return NEVER if role else WEIGHTLESS if address.up else LAST_RESORT
     if address.state == UNCHECKED:
         return NEVER if role else NEWCOMER if address.is_newcomer else TAKEN
     return SECOND if role and address.role == SECOND_BEST.get(role) else TAKEN
+
+
+def _is_capacity(address):
+    """Does it count when its tier is asked how much of it is up? A newcomer does when it has been checked."""
+    return address.state not in (DRAINING, STANDBY) and not (address.state == UNCHECKED and address.is_newcomer)
 
 
 class Choosing(object):
@@ -73,7 +78,7 @@ class Choosing(object):
             self._policy.reweigh(member, former)
 
     def _count(self, member, is_member=True):
-        counts = is_member and any(address.state not in (DRAINING, STANDBY) for address in member.addresses)
+        counts = is_member and any(_is_capacity(address) for address in member.addresses)
         if counts != (member in self._capacity):
             (self._capacity.add if counts else self._capacity.remove)(member)
             self._know(member, 1 if counts else -1)
@@ -107,12 +112,12 @@ class Choosing(object):
 
     def tell_level(self):
         """Log that nobody is up, or somebody again, unless it has been told."""
-        if (self.level == LAST_RESORT) == self._is_last_resort:
+        if (self.level in (WEIGHTLESS, LAST_RESORT)) == self._is_last_resort:
             return
         self._is_last_resort = not self._is_last_resort
         if self._is_last_resort:
             self._log.warning('last_resort', 'no server is up: trying {count} server(s) all the same',
-                              count=len(self._members[LAST_RESORT]))
+                              count=len(self._members[WEIGHTLESS]) + len(self._members[LAST_RESORT]))
         else:
             up, known = self.counts()
             self._log.info('last_resort_over', '{count} of {known} servers up', count=up, known=known)
@@ -135,7 +140,7 @@ class Choosing(object):
         for member in sorted(self._told, key=tier):
             for address in member.rest:
                 yield address
-        for standing in (SECOND, NEWCOMER, LAST_RESORT):
+        for standing in (SECOND, NEWCOMER, WEIGHTLESS, LAST_RESORT):
             for member in sorted(self._members[standing], key=tier) if standing < self.level else ():
                 for address in itertools.chain(member.usable, member.spare, member.rest):
                     yield address

@@ -11,7 +11,8 @@ The state of an address is the first of these that holds:
 |             |                                                   | with a check for a role never            | never       |
 | `up`        | else                                              | yes                                      | -           |
 
-Nobody is taken in last resort where a check is for a role: a write must not reach a replica for want of the primary.
+In last resort those of weight 0 that are up come before those that are down. Nobody is taken where a check is for a role:
+a write must not reach a replica for want of the primary.
 """
 from __future__ import absolute_import, division, print_function
 

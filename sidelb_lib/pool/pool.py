@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 
 from ..errors import ALL_FULL, ALL_TRIED, NOBODY_ELIGIBLE, NOBODY_KNOWN, NobodyReachable
 from ..hub import never_waits
-from .choosing import LAST_RESORT, Choosing
+from .choosing import WEIGHTLESS, Choosing
 from .health import Health
 from .lease import Lease, Tried
 from .members import UP, Verdict
@@ -97,7 +97,7 @@ class Pool(Health):
     @property
     def healthy(self):
         """Is there a member that may get new sessions, and not for want of a better one?"""
-        return self._choosing.level > LAST_RESORT
+        return self._choosing.level > WEIGHTLESS
 
     @never_waits
     def is_up(self, endpoint):

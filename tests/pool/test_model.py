@@ -127,7 +127,7 @@ class World(object):
     def standing(self, endpoint, weight):
         state = self.health[endpoint].state(weight)
         if state in ('down', 'draining'):
-            return 1
+            return 1.5 if self.health[endpoint].up else 1
         if state == 'unchecked':
             return 2 if self.health[endpoint].newcomer else 3
         return 3
@@ -276,7 +276,7 @@ class World(object):
         gone = set(lease.address for lease in self.leases if tuple(lease.address.endpoint) not in self.health)
         assert set(member.addresses[0] for member in self.pool.departing) == gone
         assert self.pool.healthy == any(
-            self.standing(endpoint, weights[endpoint]) > 1 for endpoint in self.health)
+            self.standing(endpoint, weights[endpoint]) >= 2 for endpoint in self.health)
 
 
 def run(seed, steps=STEPS):

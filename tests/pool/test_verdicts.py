@@ -334,6 +334,8 @@ def test_weight_0_takes_nothing_new_and_serves_as_a_last_resort():
     world.pool.update('ring', [Group('a', [('10.0.0.1', 1)], Options(0, None, None)), Group('b', [('10.0.0.2', 1)])])
     assert world.address(1).state == 'draining' and set(world.chosen(4)) == {2}
     world.failed(world.address(2), times=2)
+    assert set(world.chosen(4)) == {1} and not world.pool.healthy         # before one that is down
+    world.failed(world.address(1), times=2)
     assert set(world.chosen(4)) == {1, 2}
 
 

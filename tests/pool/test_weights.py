@@ -3,10 +3,12 @@ from __future__ import absolute_import, division, print_function
 
 import pytest
 
+from sidelb_lib.checks.exchange import PASSED, Result
 from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.pool.merging import Group, Options
 from .parts import World
 
+FAILED = Result('down', None, 'refused', None)
 MODES = ['round-robin', 'least-connections']
 
 
@@ -142,6 +144,22 @@ def test_a_session_whose_server_leaves_meanwhile_goes_on_in_its_tier():
     lease.failed('refused')
     lease.end()
     assert world.pool.take(lease.tried).address is other
+
+
+def test_newcomers_are_no_capacity_that_is_lost_until_they_have_been_checked():
+    """A zone that grows sends nobody to the next one."""
+    world = World(check='tcp', spill='1.4')
+    old = [(1, {}), (2, {}), (3, dict(tier=2)), (4, dict(tier=2))]
+    for address in world.use(*old):
+        world.pool.report_result(address, PASSED, world.now)
+    new = [(number, {}) for number in range(5, 9)]
+    world.use(*old + new)
+    assert world.pool.tier_parts() == {1: 1, 2: 0} and set(world.taken(20)) == {1, 2}
+    found = [address for address in world.pool.addresses() if address.state == 'unchecked']
+    assert len(found) == 4
+    for address in found:
+        world.pool.report_result(address, FAILED, world.now)
+    assert world.pool.tier_parts() == {1: 0.46, 2: 0.54}
 
 
 # --- slow start ----------------------------------------------------------------------------------------------------------
