@@ -14,6 +14,7 @@ from .pool.merging import MAX_WEIGHT
 
 MAX_AGE = 3600.0                 # seconds
 MAX_BYTES = 1024 * 1024
+_MAX_WRITTEN = 1e8               # SRV records have weights up to 65535, and several of one server are added
 
 
 class Unusable(ValueError):
@@ -88,7 +89,7 @@ def _drained(content):
 def _weights(content):
     weights = {}
     for name, (weight, written) in content.items():
-        if not (0 <= weight <= MAX_WEIGHT and 0 <= written <= MAX_WEIGHT):
+        if not (0 <= weight <= MAX_WEIGHT and 0 <= written < _MAX_WRITTEN):
             raise ValueError(weight)
         weights[str(name)] = (weight, written)
     return weights

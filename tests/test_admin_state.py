@@ -10,7 +10,7 @@ from sidelb_lib.admin_state import MAX_AGE, MAX_BYTES, AdminState, Unusable, par
 
 from .support.recording import RecordingLog
 
-STATE = {'default': ({'db1': 'uid 0'}, {'db2': (0.5, 1)}), 'cache': ({}, {})}
+STATE = {'default': ({'db1': 'uid 0'}, {'db2': (0.5, 1), 'of SRV records': (3, 65535)}), 'cache': ({}, {})}
 NOW = 1000000.0
 
 

@@ -58,14 +58,14 @@ def usable(answer, port=None):
 
 
 def options_of(targets, written=None):
-    """{Target: merging.Options or None}. `written` are those of the name as a whole.
+    """{Target: merging.Options}. `written` are those of the name as a whole.
 
     The lowest priority is the tier of the name (1 if none is written), the next one the tier behind it, and so on. Weights
     count among those of one priority: they are scaled to a mean of 1 there. A weight of 0 beside others is a very small
     chance, as RFC 2782 has it, and no sign of maintenance. What makes no difference, and is not written, is not said: it
     would count where another source names the server, too.
     """
-    weight, first, limit = written or (None, None, None)
+    weight, first, limit, _ = written or Options(None, None, None)
     priorities = sorted(set(target.priority for target in targets))
     says_tier = first is not None or len(priorities) > 1
     options = {}
@@ -74,8 +74,8 @@ def options_of(targets, written=None):
         of_tier = [target for target in targets if target.priority == priority]
         says_weight = weight is not None or len(set(target.weight for target in of_tier)) > 1
         for target, part in zip(of_tier, scaled([target.weight for target in of_tier])):
-            mine = Options((1 if weight is None else weight) * part if says_weight else None, tier, limit)
-            options[target] = mine if any(value is not None for value in mine) else None
+            options[target] = Options((1 if weight is None else weight) * part if says_weight else None, tier, limit,
+                                      target.weight)
     return options
 
 

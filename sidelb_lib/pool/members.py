@@ -171,6 +171,11 @@ class Member(object):
         return 1 if self.options is None or self.options.weight is None else self.options.weight
 
     @property
+    def weight_on_paper(self):
+        """What has to change before another weight counts as written."""
+        return self.written_weight if self.options is None or self.options.record is None else self.options.record
+
+    @property
     def is_full(self):
         return self.limit is not None and self.active >= self.limit
 

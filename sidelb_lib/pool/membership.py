@@ -28,7 +28,7 @@ class Membership(object):
         self._leaving = OrderedDict()   # endpoint -> departing Member
         self._memory = Memory(clock)
         self._drained = {}           # name or endpoint -> the name under which a person has drained it
-        self._weights = {}           # name -> (weight that a person wants, the written one that it replaces)
+        self._weights = {}           # name -> (weight that a person wants, the one on paper that it replaces)
         self._outdated = False       # a source has news that are not taken in yet
         self._updating = False
         self._expected = frozenset()    # tiers of which some source has not answered once
@@ -197,7 +197,7 @@ class Membership(object):
     def _take_wanted_weight(self, member):
         """A weight that was written since is newer than what a person had wanted."""
         wanted, replaced = self._weights.get(member.name, (None, None))
-        if replaced is not None and replaced != member.written_weight:
+        if replaced is not None and replaced != member.weight_on_paper:
             del self._weights[member.name]
             wanted = None
         member.wanted_weight = wanted

@@ -9,7 +9,9 @@ MAX_WEIGHT = 256
 
 #: What is asked of a server beside its addresses. Each is None where it was not written: only what was written merges.
 #: `weight` is a number from 0 to MAX_WEIGHT, `tier` 1 to 9 with the lower ones preferred, `max` the limit of its sessions.
-Options = namedtuple('Options', 'weight tier max')
+#: `record` is the weight of an SRV record as it stands there: `weight` is scaled, and changes with those of others.
+Options = namedtuple('Options', 'weight tier max record')
+Options.__new__.__defaults__ = (None,)
 
 SLICE = 64              # groups between two pauses
 
@@ -86,4 +88,4 @@ def _merged(groups):
 def merge_options(options):
     """The Options of a server that several sources name: the lowest tier, the largest weight, the smallest limit."""
     written = [[value for value in values if value is not None] for values in zip(*options)]
-    return Options(*[choose(values) if values else None for choose, values in zip((max, min, min), written)])
+    return Options(*[choose(values) if values else None for choose, values in zip((max, min, min, max), written)])

@@ -183,7 +183,7 @@ class Pool(Health):
         until another one is written."""
         self._weights.pop(member.name, None)
         if weight is not None:
-            self._weights[member.name] = weight, member.written_weight
+            self._weights[member.name] = weight, member.weight_on_paper
         member.wanted_weight = weight
         if member.full_weight:                   # one of 0 is taken out first, as what it was
             self._reweigh(member)

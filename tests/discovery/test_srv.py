@@ -49,20 +49,20 @@ def test_priorities_become_tiers_behind_that_of_the_name():
 
 def test_equal_weights_are_not_said():
     targets, _ = targets_of(['0 50 1 a.x', '0 50 1 b.x'])
-    assert set(options_of(targets).values()) == set([None])
+    assert set(options_of(targets).values()) == set([Options(None, None, None, 50)])
 
 
 def test_a_single_priority_is_no_tier_and_what_is_written_is_said_whatever_it_is():
     """Where another source names the server, too, the lowest tier and the largest weight of those that are said count."""
     target, = targets_of(['10 1 1 a.x'])[0]
     for written in None, Options(None, 1, None), Options(1, None, None), Options(None, None, 5), Options(0, 3, 5):
-        assert options_of([target], written) == {target: written}
+        assert options_of([target], written) == {target: (written or Options(None, None, None))._replace(record=1)}
 
 
 def test_options_of_the_name_are_those_of_each_server():
     targets, _ = targets_of(['0 1 1 a.x', '0 3 1 b.x'])
     assert options_of(targets, Options(2, 3, 100)) == {
-        Target('a.x', 1, 0, 1): Options(1.0, 3, 100), Target('b.x', 1, 0, 3): Options(3.0, 3, 100)}
+        Target('a.x', 1, 0, 1): Options(1.0, 3, 100, 1), Target('b.x', 1, 0, 3): Options(3.0, 3, 100, 3)}
 
 
 def test_a_target_that_stands_there_twice_is_one_server():
@@ -159,6 +159,20 @@ def test_a_target_that_vanishes_leaves_at_once_and_a_new_weight_keeps_sessions(s
         assert address.active == 1 and address in service.pool.addresses()
         server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'])
         service.wait_for([DB2])
+
+
+def test_a_weight_that_a_person_wants_stays_until_the_record_of_that_server_has_another_one(server):
+    """Weights are scaled: those of others change what is in force."""
+    with Service(server.address).running() as service:
+        db1 = service.pool.members[0]
+        service.pool.weigh(db1, 9)
+        server.zone.set(NAME, 'SRV', ['10 30 5432 db1.example.com.', '10 20 5433 db2.example.com.'])
+        wait_until('another weight', lambda: service.options()['db2.example.com'] == (0.8, 1))
+        assert service.options()['db1.example.com'] == (9, 1)
+        server.zone.set(NAME, 'SRV', ['10 30 5432 db1.example.com.', '10 30 5433 db2.example.com.'])
+        wait_until('equal ones', lambda: service.options() == {'db1.example.com': (9, 1), 'db2.example.com': (1, 1)})
+        server.zone.set(NAME, 'SRV', ['10 40 5432 db1.example.com.', '10 40 5433 db2.example.com.'])
+        wait_until('a record of its own', lambda: service.options()['db1.example.com'] == (1, 1))
 
 
 def test_a_target_that_the_records_leave_out_is_kept_for_dns_obsolete(server):
