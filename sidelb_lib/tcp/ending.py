@@ -42,6 +42,16 @@ def reason_of(relay):
     return relay.first_end + '_end'
 
 
+def age_of_end(session, seconds):
+    """`seconds`, 10 % more or less: a pool's connections are not to be renewed in step.
+
+    They come from neighbouring ports, or from one process by a unix-domain socket, and at nearly the same time; what is
+    mixed out of that differs widely.
+    """
+    mixed = (session.peer[1] + int(1e6 * session.opened)) * 0x9e3779b1 & 0xffffffff
+    return seconds * (0.9 + 0.2 * mixed / 2.0 ** 32)
+
+
 class Silence(object):
     """What the sweep saw of a session, and since when nothing has changed."""
 
@@ -79,15 +89,10 @@ class Silence(object):
         return reason
 
     def _is_too_old(self, session, now, seconds):
-        """Is it old, and silent? One that never is silent is left alone: a dump takes its time.
-
-        What is old differs by 10 % more or less between sessions, by their clients' ports: a pool's connections are not to
-        be renewed in step.
-        """
-        relay = session.relay
-        if now - session.opened < seconds * (0.9 + 0.2 * (session.peer[1] % 1000) / 1000.0):
+        """Is it old, and silent? One that never is silent is left alone: a dump takes its time."""
+        if now - session.opened < age_of_end(session, seconds):
             return False
-        return relay.moved == self._moved and not relay.held and now - self.since >= QUIET
+        return session.relay.moved == self._moved and not session.relay.held and now - self.since >= QUIET
 
     @staticmethod
     def _limit(relay, settings):
