@@ -13,7 +13,7 @@ class Credits(object):
     credit, the one with the most (the first among equals) is chosen and pays one session.
 
     Not step by step: all parts that a weight of 1 has gained since the beginning are one number, `_gained`, and a member
-    has `weight * _gained` less what it paid. So among members of one weight nothing changes but for the one that paid, a
+    has `weight * _gained` less what it `paid`. So among members of one weight nothing changes but for the one that paid, a
     heap for each weight keeps them in order, and choosing compares the heaps' tops: it costs the same with 10 members as
     with 1,000, and more only with more different weights.
 
@@ -27,8 +27,8 @@ class Credits(object):
     def __init__(self, members, credits=()):
         self._gained = 0.0
         self._total = 0             # of all weights
-        self._base = {}             # member -> credit but for what it gained
-        self._heaps = {}            # weight -> [(-base, order, member)]; entries that `_base` contradicts are outdated
+        self._current = {}          # member -> its one entry that counts
+        self._heaps = {}            # weight -> [(paid, order, member)], of which some entries are outdated
         self._outdated = 0          # entries
         self._sum = 0.0             # of all credits: a step does not change it
         self._left = OrderedDict()  # order -> credit, of those that have left
@@ -39,9 +39,9 @@ class Credits(object):
         """One of little weight waits long for its first turn: it begins behind the average by up to a session, by what
         `start` gives. If that were nothing, all instances of a fleet would be through with waiting at once."""
         credit = self._left.pop(member.order, None)
-        if credit is None and self._base:
-            credit = self._sum / len(self._base)
-            part = (member.weight or 1) * len(self._base) / self._total
+        if credit is None and self._current:
+            credit = self._sum / len(self._current)
+            part = (member.weight or 1) * len(self._current) / self._total
             if part < 1:
                 credit -= (1 - part) * start()
         self._take_in(member, credit or 0.0)
@@ -59,51 +59,63 @@ class Credits(object):
         weight = member.weight or 1
         self._total += weight
         self._sum += credit
-        self._push(member, weight, credit - weight * self._gained)
-        if self._outdated > 4 * len(self._base) + 64:
+        self._push(member, weight, weight * self._gained - credit)
+        if self._outdated > 4 * len(self._current) + 64:
             self._sweep()
 
     def _let_go(self, member, weight):
         weight = weight or 1
-        credit = self._base.pop(member) + weight * self._gained
+        credit = weight * self._gained - self._current.pop(member)[0]
         self._outdated += 1
         self._total -= weight
         self._sum -= credit
         return credit
 
-    def _push(self, member, weight, base):
-        self._base[member] = base
-        heap = self._heaps.setdefault(weight, [])
-        heapq.heappush(heap, (-base, member.order, member))
+    def _push(self, member, weight, paid):
+        self._current[member] = entry = paid, member.order, member
+        heapq.heappush(self._heaps.setdefault(weight, []), entry)
 
     def _sweep(self):
-        base, self._base, self._heaps, self._outdated = self._base, {}, {}, 0
-        for member in base:
-            self._push(member, member.weight or 1, base[member])
+        self._heaps, self._outdated = {}, 0
+        for member, entry in list(self._current.items()):
+            self._push(member, member.weight or 1, entry[0])
 
     def choose(self, excluded):
         """The member whose turn it is and that is not in `excluded`, or None."""
         gained = self._gained + 1.0 / (self._total or 1)
+        current = self._current
         chosen, chosen_weight, most = None, None, float('-inf')
-        for weight in list(self._heaps):
-            entry = self._top(weight, excluded)
-            if entry:
-                credit = weight * gained - entry[0]
-                if credit > most + NOISE or credit > most - NOISE and entry[1:] < chosen[1:]:
-                    chosen, chosen_weight, most = entry, weight, credit
+        for weight, heap in list(self._heaps.items()):
+            entry = heap[0]
+            if current.get(entry[2]) is not entry or entry[2] in excluded:
+                entry = self._first(weight, excluded)
+                if entry is None:
+                    continue
+            credit = weight * gained - entry[0]
+            if credit > most + NOISE or credit > most - NOISE and entry[1:] < chosen[1:]:
+                chosen, chosen_weight, most = entry, weight, credit
         if chosen is None:
             return None
         self._gained = gained
-        self._outdated += 1
-        self._push(chosen[2], chosen_weight, -chosen[0] - 1)
+        self._pay(chosen, chosen_weight)
         return chosen[2]
 
-    def _top(self, weight, excluded):
-        """The first entry of a heap that is still right and not excluded. Outdated ones are dropped on the way."""
+    def _pay(self, entry, weight):
+        paid, order, member = entry
+        heap = self._heaps[weight]
+        if heap[0] is entry:                # as nearly always
+            self._current[member] = entry = paid + 1, order, member
+            heapq.heapreplace(heap, entry)
+        else:
+            self._outdated += 1
+            self._push(member, weight, paid + 1)
+
+    def _first(self, weight, excluded):
+        """The first entry of a heap that is not outdated and not excluded, or None. Outdated ones are dropped on the way."""
         heap, passed_over, found = self._heaps[weight], [], None
         while heap and found is None:
-            base, _, member = heap[0]
-            if self._base.get(member) != -base or (member.weight or 1) != weight:
+            member = heap[0][2]
+            if self._current.get(member) is not heap[0]:
                 heapq.heappop(heap)
                 self._outdated -= 1
             elif member in excluded:

@@ -294,8 +294,8 @@ def test_a_million_choices_later_all_is_small_and_the_order_the_same():
     credits = Credits(members('abc', (0.3, 1.1, 1.6)))       # as of SRV records
     first = [credits.choose(()).name for _ in range(300)]
     credits._gained += 10 ** 9 / 3.0                         # as many choices
-    for member in credits._base:
-        credits._base[member] -= member.weight * 10 ** 9 / 3.0
+    for member, (paid, order, _) in list(credits._current.items()):
+        credits._current[member] = paid + member.weight * 10 ** 9 / 3.0, order, member
     credits._sweep()
     later = [credits.choose(()).name for _ in range(300)]
     assert sum(map(len, credits._heaps.values())) <= 6
