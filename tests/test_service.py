@@ -131,6 +131,22 @@ def test_a_client_that_finds_only_dead_servers_waits_for_the_first_answer_of_ano
             assert exchange(client) == 'far'
 
 
+def test_servers_of_the_first_answers_are_not_cold_and_those_that_come_later_are(dns, echo):
+    gate = Event()
+    dns.misbehave(nameserver.until(gate), NEAR)
+    with serving(dns, echo('near'), echo('far'), options='', slow_start=60.0, refresh=300.0) as service:
+        wait_until('the name is asked for', lambda: dns.count(NEAR))
+        assert [member.up for member in service.pool.members] == [True]
+        gate.set()
+        wait_until('the name is looked up', lambda: len(service.pool.members) == 2)
+        assert [member.weight for member in service.pool.members] == [1, 1]
+        wait_until('nothing is expected any more', lambda: not service.pool.expected)
+        dns.zone.set_addresses(NEAR, ['127.0.0.1', '127.0.0.2'])
+        service.refresh()
+        wait_until('there is another one', lambda: len(service.pool.members) == 3)
+        assert sorted(member.weight for member in service.pool.members) == [0.1, 1, 1]
+
+
 def test_nobody_waits_for_a_name_of_the_same_tier(dns, echo):
     dns.misbehave(nameserver.until(Event()), NEAR)
     with serving(dns, echo('near'), echo('far'), options='') as service, contextlib.closing(client_of(service)) as client:

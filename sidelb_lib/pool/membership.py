@@ -119,7 +119,7 @@ class Membership(object):
         """Make the members those of the merged groups."""
         waited, was_healthy = self.awaits_answers, self.healthy
         others_are_up = any(address.state == UP for address in self._addresses.values())
-        self._others_served = others_are_up
+        self._others_served = others_are_up and not self._expected
         wanted = set()
         self._has_changed = False
         for group in self._in_slices(merged):
