@@ -157,9 +157,9 @@ class Health(Membership):
             if self._slow_start and address.up and [one for one in address.member.addresses if one.up] == [address]:
                 self._slow_start.begin(address.member)
             self._log_turn(address, address.since - since)
-        self._tell()
         if address.up != was_up:
             self._notify('up' if address.up else 'down', address)
+        self._tell()
         self._note_health(was_healthy)
         if address.state == STANDBY and former == UP:
             self._notify('demoted', address)
