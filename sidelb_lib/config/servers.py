@@ -142,6 +142,9 @@ def _split(text):
     head, slash, rest = text.partition('/')
     if not slash:
         return text, None
+    if not head:
+        option = rest.partition('=')[0].strip() in dict(OPTIONS)
+        raise ValueError((_WRITE if option else 'a socket of this host is written unix:%s') % printable(text))
     if re.search(r'\+[^/]*:', rest):
         raise ValueError("options stand once, after the last address of a server: a+b/weight=2")
     if re.search(r':[0-9]+\Z', rest) and (head.startswith('[') and ']' not in head or ':' not in head):

@@ -361,7 +361,7 @@ def test_a_wrong_option_in_every_place(text, says):
     ('10.0.0.1:1/weight=3,tier=2', '/tier=2'), ('10.0.0.1:1/weight=3&tier=2', '/tier=2'),
     ('10.0.0.1:1/weight=3 tier=2', '/tier=2'), ('10.0.0.1:1 backup', '/tier=2'), ('10.0.0.1:1 maxconn 30', '/max=100'),
     ('server db1 10.0.0.1:1 weight 3', '/weight=3'), ('10.0.0.1/weight=3:1', '/weight=3'),
-    ('[2001:db8::1/weight=3]:1', '/weight=3')])
+    ('[2001:db8::1/weight=3]:1', '/weight=3'), ('/weight=3', '/weight=3'), ('/tier=2/max=5', '/tier=2/max=5')])
 def test_options_as_other_programs_write_them_are_told_how_to_be_written_here(text, option):
     says = 'options stand behind the port, each after a slash: HOST:PORT' + option
     for found in (only_mistake(['127.0.0.1:9', text]), only_mistake(['127.0.0.1:9', 'backends=' + text]),
@@ -377,6 +377,7 @@ def test_a_server_may_be_called_as_an_option_is(text):
 @pytest.mark.parametrize('text, says', [
     ('unix:/run/a.sock/wieght=3', 'a unix: server has no options: leave out /wieght=3'),
     ('unix:/run/a.sock/tier=2/Weight=x', 'a unix: server has no options: leave out /Weight=x'),
+    ('/run/a.sock', 'a socket of this host is written unix:/run/a.sock'),
     ('ring_domain=unix:/run/a.sock', 'that is a server, no domain: use backends=unix:/run/a.sock'),
     ('ring_domain=10.0.0.1:1/tier=2', 'that is an address, no domain: use backends=10.0.0.1:1/tier=2')])
 def test_no_option_becomes_part_of_a_path_and_none_is_forgotten_in_an_advice(text, says):
