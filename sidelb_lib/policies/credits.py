@@ -31,29 +31,37 @@ class Credits(object):
         self._heaps = {}            # weight -> [(paid, order, member)], of which some entries are outdated
         self._outdated = 0          # entries
         self._sum = 0.0             # of all credits: a step does not change it
-        self._left = OrderedDict()  # order -> credit, of those that have left
+        self._left = OrderedDict()  # order -> (credit, weight), of those that have left
         for member, credit in zip(members, credits or len(members) * [0.0]):
             self._take_in(member, credit)
 
     def add(self, member, start=lambda: 0.0):
         """One of little weight waits long for its first turn: it begins behind the average by up to a session, by what
         `start` gives. If that were nothing, all instances of a fleet would be through with waiting at once."""
-        credit = self._left.pop(member.order, None)
-        if credit is None and self._current:
-            credit = self._sum / len(self._current)
-            part = (member.weight or 1) * len(self._current) / self._total
-            if part < 1:
-                credit -= (1 - part) * start()
+        credit, former = self._left.pop(member.order, (None, None))
+        if credit is not None:
+            credit += self._part(member.weight) / 2 - self._part(former) / 2
+        elif self._current:
+            part = self._part(member.weight)
+            credit = self._sum / len(self._current) - ((1 - part) * start() if part < 1 else 0)
         self._take_in(member, credit or 0.0)
 
     def remove(self, member):
         if len(self._left) >= REMEMBERED:
             self._left.popitem(last=False)
-        self._left[member.order] = self._let_go(member, member.weight)
+        self._left[member.order] = self._let_go(member, member.weight), member.weight
 
     def reweigh(self, member, former):
-        """The member's weight was `former`: its credit stays as it is."""
-        self._take_in(member, self._let_go(member, former))
+        """The member's weight was `former`. Its credit stays, but for this: between two turns it has gained half of its part
+        on average. Without, one whose weight rises would be late for good, by half a session."""
+        credit = self._let_go(member, former)
+        self._take_in(member, credit + self._part(member.weight) / 2 - self._part(former) / 2)
+
+    def _part(self, weight):
+        """What one that is not among the members now, of this weight, would gain in a round, in which each has one turn on
+        average: at most a session."""
+        weight = weight or 1
+        return min(1.0, weight * (len(self._current) + 1) / (self._total + weight))
 
     def _take_in(self, member, credit):
         weight = member.weight or 1

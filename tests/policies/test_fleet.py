@@ -80,10 +80,24 @@ def test_a_server_that_returns_is_filled_soon_by_least_connections_and_slowly_by
     assert least >= 0.6 and turns <= 0.25 and abs(late - 1) < 0.1
 
 
-@pytest.mark.parametrize('policy, soon, late', [(RoundRobin, 0.0, 0.75), (LeastConnections, 0.2, 0.97)])
+@pytest.mark.parametrize('policy, soon, late', [(RoundRobin, 0.0, 0.95), (LeastConnections, 0.2, 0.97)])
 def test_a_server_whose_weight_rises_has_its_share_of_a_fleet_little_by_little(policy, soon, late):
     shares = life_with_a_return(policy, [0.1, 0.25, 1.5], slow_start=300.0, **HOW).shares      # weights of 0.2, 0.5, 1
     assert soon <= shares[1] < 0.55 and shares[0] < 0.2 and shares[2] > late
+
+
+@pytest.mark.parametrize('policy', [RoundRobin, LeastConnections])
+def test_a_server_that_returns_again_rises_little_by_little_again(policy):
+    life = Life(100, 10, 10, policy, lifetime=600.0, slow_start=300.0)
+    life.run(600)
+    for _ in range(3):
+        life.lose(0)
+        life.run(60)
+        life.regain(0)
+        life.run(60)
+        assert life.share(0) < 0.2
+        life.run(900)
+        assert life.share(0) > 0.9
 
 
 @pytest.mark.parametrize('policy, most', [(RoundRobin, 260), (LeastConnections, 320)])
