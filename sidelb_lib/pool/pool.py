@@ -73,11 +73,12 @@ class Pool(Health):
         if policy is not None:
             self._policy = policy
             self._choosing = Choosing(policy, self._log, settings.check.role, settings.prefer)
-            self._slow_start = self._make_slow_start(settings)
+            self._slow_start = self._make_slow_start(settings, self._slow_start)
             for member in sorted(self.members, key=lambda member: -member.standing):     # so that none is a last resort
                 member.standing = member.turn = None
                 member.weight = member.full_weight
                 self._review(member, tells=False)
+            self.tick()                              # who was rising rises on
         for address in self.addresses():
             self._settle(address)
         self._tell()
@@ -86,10 +87,10 @@ class Pool(Health):
     def _make_roles(self, settings):
         return Roles(settings, self._log, self._settle, self._notify) if self._wants_role else None
 
-    def _make_slow_start(self, settings):
+    def _make_slow_start(self, settings, former=None):
         if settings.slow_start:
             from .slow_start import SlowStart
-            return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh)
+            return SlowStart(settings.slow_start, self._clock, self._choosing.reweigh, former)
 
     def __repr__(self):
         return '<Pool %r departing=%r>' % (self.members, self.departing)

@@ -12,13 +12,13 @@ LEAST = 0.1              # of the weight, at the beginning
 
 class SlowStart(object):
     """`seconds` is how long the weight rises, `reweigh(member, weight)` puts one in force. `tick` is to be called once a
-    second."""
+    second. In place of `former`, another SlowStart, it goes on where that one was."""
 
-    def __init__(self, seconds, clock, reweigh):
+    def __init__(self, seconds, clock, reweigh, former=None):
         self._seconds = seconds
         self._clock = clock
         self._reweigh = reweigh
-        self._rising = {}            # member -> when it began
+        self._rising = dict(former._rising) if former else {}            # member -> when it began
 
     def begin(self, member):
         self._rising[member] = math.floor(self._clock())

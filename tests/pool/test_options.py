@@ -222,6 +222,21 @@ def test_a_new_server_is_cold_as_well_and_its_name_does_not_change_that():
     assert two.member.weight == 1
 
 
+def test_a_reload_makes_no_server_warm():
+    world = World(slow_start='30s')
+    world.use((1, {}))
+    _, two = world.use((1, {}), (2, {}))
+    settings = defaults(check='off', slow_start='60s', mode='least-connections')
+    world.now += 15
+    world.pool.change(settings, world.policy(settings))
+    assert two.member.weight == 0.25
+    world.now += 45
+    world.pool.tick()
+    assert two.member.weight == 1
+    world.pool.change(defaults(check='off'), world.policy(defaults(check='off')))
+    assert world.taken(4) == {1: 2, 2: 2}
+
+
 def test_a_server_that_flaps_has_to_show_more_each_time():
     world = World(check='tcp')
     one, _ = world.use((1, {}), (2, {}))
