@@ -2,10 +2,11 @@
 from __future__ import absolute_import, division, print_function
 
 import collections
+import random
 
 import pytest
 
-from sidelb_lib.policies.source import CLIENTS, Source, client_of
+from sidelb_lib.policies.source import BALANCE, CLIENTS, Source, client_of
 from .parts import members, release, take, tell
 
 
@@ -78,14 +79,93 @@ def test_the_64_of_an_ipv6_address_is_the_client():
     assert client_of('10.1.0.1') == '10.1.0.1' and client_of(None) == ''
 
 
-def test_what_is_remembered_of_clients_is_bounded():
+def test_the_last_clients_are_remembered_and_no_more():
     policy, _ = source('ab')
-    for number in range(CLIENTS + 500):
-        policy.choose((), '10.%d.%d.%d' % (number >> 16, number >> 8 & 255, number & 255))
-    assert len(policy._orders) == CLIENTS
+    clients = ['10.%d.%d.%d' % (number >> 16, number >> 8 & 255, number & 255) for number in range(CLIENTS + 500)]
+    for client in clients:
+        policy.choose((), client)
+    assert len(policy._orders) == CLIENTS and clients[-2] in policy._orders and clients[0] not in policy._orders
 
 
 def test_with_everybody_excluded_there_is_nobody():
     policy, everyone = source('abcdef')
     assert policy.choose(everyone, '10.1.0.1') is None
     assert policy.choose(everyone[:5], '10.1.0.1') is everyone[5]
+
+
+def ranked(policy, count, client):
+    """All servers as this client would try them, one after the other."""
+    tried = []
+    for _ in range(count):
+        tried.append(policy.choose(tried, client))
+    return tried
+
+
+CROWD = ['10.2.%d.1' % number for number in range(60)]
+
+
+def test_after_those_that_are_remembered_comes_the_next_in_the_order_of_the_client():
+    for client in CROWD:
+        policy, everyone = source('abcdef')
+        order = ranked(policy, 6, client)
+        assert sorted(order) == everyone
+        for position in range(3, 5):
+            others, _ = source('')
+            tell(others, order[position:])
+            assert others.choose((), client) is order[position]
+
+
+@pytest.mark.parametrize('weights', [(1, 1, 1, 1), (1, 2, 4, 0)])
+def test_a_server_takes_a_quarter_more_than_its_share_and_no_more(weights):
+    for client in CROWD[:10]:
+        policy, everyone = source('abcd', weights)
+        order = ranked(policy, 4, client)
+        parts = [(member.weight or 1) / float(sum(weight or 1 for weight in weights)) for member in order]
+        for total in range(1, 60):
+            room = [max(1, BALANCE * total * part) for part in parts]
+            expected = [member for member, most in zip(order, room) if member.active < most][0]
+            assert take(policy, key=client) is expected
+
+
+def test_with_few_sessions_one_is_enough_for_each_server():
+    policy, _ = source('abcde')
+    assert take(policy, key='10.1.0.1') is not take(policy, key='10.1.0.1')
+
+
+@pytest.mark.parametrize('weights, sessions', [((1, 1, 1), (20, 15)), ((1, 2, 1), (20, 35))])
+def test_when_nobody_is_left_with_room_the_emptiest_for_its_weight_takes_it(weights, sessions):
+    policy, (a, b, c) = source('abc', weights)
+    for member, member.active in zip((a, b), sessions):
+        policy.recount(member)
+    assert set(policy.choose([c], client) for client in CROWD) == set([b])
+    assert policy.choose([b, c], CROWD[0]) is a
+
+
+def test_in_last_resort_a_weight_of_0_counts_as_1():
+    policy, (a, b) = source('ab', (0, 1))
+    assert abs([policy.choose((), '10.%d.%d.1' % divmod(number, 250)) for number in range(4000)].count(a) - 2000) < 150
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_a_policy_that_saw_changes_does_as_one_that_is_new(seed):
+    chance = random.Random(seed)
+    policy, everyone = source('abcdef', (1, 1, 2, 5, 0, 1))
+    for _ in range(150):
+        member = chance.choice(everyone)
+        step = chance.randrange(4)
+        if step == 0:
+            here = policy.told_by_test
+            tell(policy, [one for one in here if one is not member] if member in here else here + [member])
+        elif step == 1:
+            former, member.weight = member.weight, chance.choice([0, 1, 2, 5])
+            if member in policy.told_by_test:
+                policy.reweigh(member, former)
+        else:
+            member.active = chance.randrange(12)
+            policy.recount(member)
+        new, _ = source('')
+        tell(new, policy.told_by_test)
+        excluded = chance.sample(everyone, chance.randrange(4))
+        for client in CROWD[:20]:
+            assert policy.choose((), client) is new.choose((), client)
+            assert policy.choose(excluded, client) is new.choose(excluded, client)
