@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from sidelb_lib.policies.source import BALANCE, CLIENTS, Source, client_of
+from sidelb_lib.policies.source import BALANCE, CLIENTS, FEW, Source, client_of
 from .parts import members, release, take, tell
 
 
@@ -121,15 +121,10 @@ def test_a_server_takes_a_quarter_more_than_its_share_and_no_more(weights):
         policy, everyone = source('abcd', weights)
         order = ranked(policy, 4, client)
         parts = [(member.weight or 1) / float(sum(weight or 1 for weight in weights)) for member in order]
-        for total in range(1, 60):
-            room = [max(1, BALANCE * total * part) for part in parts]
+        for total in range(1, 120):
+            room = [max(FEW, BALANCE * total * part) for part in parts]
             expected = [member for member, most in zip(order, room) if member.active < most][0]
             assert take(policy, key=client) is expected
-
-
-def test_with_few_sessions_one_is_enough_for_each_server():
-    policy, _ = source('abcde')
-    assert take(policy, key='10.1.0.1') is not take(policy, key='10.1.0.1')
 
 
 @pytest.mark.parametrize('weights, sessions', [((1, 1, 1), (20, 15)), ((1, 2, 1), (20, 35))])
@@ -161,7 +156,7 @@ def test_a_policy_that_saw_changes_does_as_one_that_is_new(seed):
             if member in policy.told_by_test:
                 policy.reweigh(member, former)
         else:
-            member.active = chance.randrange(12)
+            member.active = chance.randrange(60)
             policy.recount(member)
         new, _ = source('')
         tell(new, policy.told_by_test)
