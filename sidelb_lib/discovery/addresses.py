@@ -91,6 +91,7 @@ class AddressBook(object):
         """A hosts entry decides, and DNS is not asked: whoever wonders why finds it in the log."""
         if not self._is_news('hosts_entry_decides', (name, port) + tuple(ips)):
             return
+        name = name.rstrip('.')
         fields = dict(name=name, addresses=', '.join(endpoint_text(ip, port) for ip in ips), path=self._hosts)
         if name != 'localhost' and any(is_loopback(ip) for ip in ips):
             self._log.warning('hosts_entry_decides', '{path} says that {name} is {addresses}, on this host and not our '

@@ -1,6 +1,7 @@
 """An SRV name: its records name the servers, their ports, and who gets how much."""
 from __future__ import absolute_import, division, print_function
 
+from ..errors import printable
 from ..hub import never_waits
 from ..net.endpoints import endpoint_key, endpoint_text
 from ..pool.merging import Group
@@ -195,8 +196,8 @@ class Srv(Domain):
     def _tell_records(self, values):
         targets, useless = targets_of(values, self.port)
         for record, reason in useless:
-            self._log_once('srv_ignored', '{source}: the SRV record {record} is ignored: {reason}', record, record=record,
-                           reason=reason)
+            self._log_once('srv_ignored', '{source}: the SRV record {record} is ignored: {reason}', record,
+                           record=printable(record), reason=reason)
         if len(targets) > MAX_TARGETS:
             self._log_once('srv_too_many', '{source} has {count} targets: {limit} are used, by priority and then by name',
                            MAX_TARGETS, count=len(targets), limit=MAX_TARGETS)

@@ -2,8 +2,13 @@
 from __future__ import absolute_import, division, print_function
 
 import contextlib
+import re
 
 import dns.message
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.IN.SRV
 import dns.rrset
 import gevent
 import pytest
@@ -279,6 +284,30 @@ def test_records_none_of_which_names_a_server_are_no_answer_that_empties_the_poo
         assert service.source.snapshot()['error'] == 'SRV: no usable record'
         server.zone.set(NAME, 'SRV', ['10 10 5433 db2.example.com.'])
         service.wait_for([DB2])
+
+
+HOSTILE = [[b'x\0y'], [b'a b'], [b'\x1b[31mred'], [b'<b>'], [b'db1.example', b'com'], [b'{source}'], [b'\xc3\xb6'], [b'*'],
+           [b'db/weight=3'], [b'::1'], [b'10', b'9', b'0', b'1'], [b'\n' * 63, b'\n' * 63, b'\n' * 63, b'\n' * 61]]
+STRANGE = [[b'-'], [b'_x', b'_tcp'], [b'0x7f000001'], [b'a' * 63, b'b' * 63, b'c' * 63, b'd' * 61]]
+
+
+def test_hostile_targets_are_told_harmlessly_and_strange_ones_are_names(server):
+    def behaviour(server, query, protocol):
+        response = dns.message.from_wire(server.usual(query, protocol))
+        for labels in HOSTILE + STRANGE:
+            target = dns.name.Name(labels + [b''])
+            rdata = dns.rdtypes.IN.SRV.SRV(dns.rdataclass.IN, dns.rdatatype.SRV, 10, 10, 5432, target)
+            response.answer.append(dns.rrset.from_rdata(query.question[0].name, 1, rdata))
+        return response.to_wire()
+    server.misbehave(behaviour, NAME, 'SRV')
+    with Service(server.address).running() as service:
+        assert service.members() == [DB1, DB2]
+        assert len(service.source.snapshot()['targets']) == 2 + len(STRANGE)
+        told = service.log.events('srv_ignored')
+        assert len(told) == len(HOSTILE)
+        assert re.match(r'[\w .:\\-]+\Z', ''.join(told)), 'escapes are numbers'
+        assert max(len(line) for line in told) < 300
+        wait_until('they are told', lambda: len(service.log.events('srv_no_address')) == len(STRANGE))
 
 
 def test_a_target_without_addresses_is_told_once_and_again_when_it_lost_them(server):
