@@ -38,19 +38,30 @@ remote-control:
     control-use-cert: no
 '''
 
+STUB = '''
+server:
+    do-not-query-localhost: no
+    local-zone: "{zone}." transparent
+stub-zone:
+    name: "{zone}"
+    stub-addr: {server}
+'''
+
 
 class Unbound(object):
-    """A name server that asks nobody: what it does not know does not exist. A context manager.
+    """A name server that asks nobody but for `stubs`, {zone: (ip, port) of a name server}, whose answers it keeps for their
+    TTL: what it does not know does not exist. A context manager.
 
     `records` are lines of a zone file, `set_records` replaces the records of one name. `port=0` picks one;
     53 needs a `namespace`. `str()` of it is `ip:port`.
     """
 
-    def __init__(self, records=(), ip='127.0.0.1', port=0, namespace=None):
+    def __init__(self, records=(), ip='127.0.0.1', port=0, namespace=None, stubs=()):
         self._program = need_program('unbound', 'unbound')
         self._control_program = need_program('unbound-control', 'unbound')
         self._records = list(records)
         self._namespace = namespace
+        self._stubs = dict(stubs)
         self._wanted_port = port
         self.ip = ip
         self.port = None
@@ -102,6 +113,8 @@ class Unbound(object):
             stream.write('server:\n')
             for record in self._records:
                 stream.write("    local-data: '%s'\n" % record)
+            for zone, server in sorted(self._stubs.items()):
+                stream.write(STUB.format(zone=zone, server='%s@%d' % server))
         self._process = Process([self._program, '-d', '-c', path], namespace=self._namespace)
         self._process.wait_for_output('start of service', timeout=20)
         self.port = port
