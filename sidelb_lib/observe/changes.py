@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import collections
 
-from .said import natural
+from .said import natural, place_of
 from ..hub import never_waits
 
 MAX_ENTRIES = 50
@@ -13,7 +13,8 @@ TOGETHER_SECONDS = 5.0           # equal changes within it are one
 #: What a pool's observers hear -> the word for people, and how bad it is.
 WORDS = {'down': ('down', 'bad'), 'up': ('up', 'good'), 'added': ('new', ''), 'removed': ('left', 'idle'),
          'role': ('role', 'idle'), 'drain': ('drain', 'idle'), 'enable': ('enable', 'good'), 'dns': ('DNS', 'warn'),
-         'dns_ok': ('DNS', 'good'), 'tier': ('tier', '')}
+         'dns_ok': ('DNS', 'good'), 'file': ('file', 'warn'), 'file_ok': ('file', 'good'),
+         'tier': ('tier', '')}
 
 
 class Change(object):
@@ -29,7 +30,7 @@ class Change(object):
         self.count = 0
 
     def text(self, suffix=''):
-        if self.event in ('dns', 'dns_ok'):          # no server's name
+        if self.event in ('dns', 'dns_ok', 'file', 'file_ok'):          # no server's name
             suffix = ''
         names = [name[:-len(suffix)] if suffix and name.endswith(suffix) else name for name in self.names]
         names.sort(key=natural)
@@ -66,11 +67,11 @@ class Changes(object):
 
     def observe_lookup(self, source, former):
         """A source of addresses is in another state than `former`."""
-        name = source.source.partition(' ')[2]
+        name, event = source.source.partition(' ')[2], place_of({'kind': source.kind, 'port': source.port}).lower()
         if source.state != 'ok':
-            self.remember('dns', name, source.error or source.state)
+            self.remember(event, name, source.error or source.state)
         elif former != 'pending':                    # at the start that is no news
-            self.remember('dns_ok', name, 'answers again')
+            self.remember(event + '_ok', name, 'answers again' if event == 'dns' else 'is read again')
 
     def remember(self, event, name, about=None):
         now = self._clock()

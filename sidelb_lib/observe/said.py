@@ -48,7 +48,8 @@ def verdict(service):
         wrong.append(plural(waiting, 'client') + ' waiting')
     if service['proto'] == 'tcp' and service['connections'].get('active', 0) >= service['connections'].get('most', 1e9):
         wrong.append('the limit of %s is reached' % plural(service['connections']['active'], 'connection'))
-    wrong += ['DNS ' + ring['state'] for ring in service['rings'] if ring['state'] not in ('ok', 'pending')][:1]
+    wrong += ['%s %s' % (place_of(ring), ring['state']) for ring in service['rings']
+              if ring['state'] not in ('ok', 'pending')][:1]
     if service['state'] in ('draining', 'stopped'):
         wrong.append('stopping')
     return {'level': 'warn' if wrong and level == 'good' else level, 'text': ', '.join(parts + wrong)}
@@ -81,6 +82,11 @@ def _worse_tiers(tiers):
     if len(taking) == 1:
         return ['tier %d takes new sessions' % taking[0]['tier']]
     return ['tier %d takes %.0f %% of new sessions' % (tiers[0]['tier'], 100 * tiers[0]['part'])]
+
+
+def place_of(ring):
+    """Where its servers are looked up: DNS, or the file of `servers_file`; names that it lists are of DNS as well."""
+    return 'file' if ring.get('kind') == 'file' and ring['port'] is None else 'DNS'
 
 
 def wants_primary(service):

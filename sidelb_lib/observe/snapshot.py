@@ -84,7 +84,8 @@ def verdict_of(service):
         'members': [{'name': member.name, 'state': member.state, 'active': member.active, 'max': member.limit,
                      'addresses': [{'state': address.state} for address in member.addresses]}
                     for member in service.pool.members + service.pool.departing],
-        'rings': [{'state': source.state} for source in service.sources if source.kind != 'static'],
+        'rings': [{'state': source.state, 'kind': source.kind, 'port': source.port} for source in service.sources
+                  if source.kind != 'static'],
     })
 
 

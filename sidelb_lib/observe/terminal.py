@@ -2,7 +2,7 @@
 from __future__ import absolute_import, division, print_function, unicode_literals
 
 from .look import rate, span
-from .said import RANKS, WORST_FIRST, plural, state_of
+from .said import RANKS, WORST_FIRST, place_of, plural, state_of
 from .table import entries, table
 
 TALL = 40                        # lines: more changes and whole heads
@@ -154,7 +154,7 @@ def rings(service, look, only_wrong=False):
             targets, plural(count, 'address'),
             'no answer yet' if ring['age'] is None else 'answered %s ago' % span(ring['age']),
             '' if ring['ttl'] is None else ', TTL %s' % span(ring['ttl']))
-        word = 'DNS ' + ring['state']
+        word = '%s %s' % (place_of(ring), ring['state'])
         name = ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
         if not look.whole:
             name = look.cut(name, max(12, look.width - len(text) - len(word) - 2))

@@ -52,6 +52,8 @@ def tiers(*parts):
      'no primary, 1 down, 2 standby, 12 clients waiting'),
     (members(2), {'check': 'postgres/primary'}, 'bad', '2 primaries: db0, db1'),
     (members(10), {'rings': [ring('db.example.com', state='failing')]}, 'warn', 'all 10 up, DNS failing'),
+    (members(2), {'rings': [ring('/run/servers', kind='file', port=None, state='failing')]}, 'warn',
+     'all 2 up, file failing'),
     (members(2), {'connections': {'waiting': 1}}, 'warn', 'all 2 up, 1 client waiting'),
     (limited((5, 5), (3, 5), (7, None)), {}, 'good', 'all 3 up, 1 full'),
     (limited((5, 5), (7, 5)), {'connections': {'waiting': 3}}, 'warn', 'all 2 up, 2 full, 3 clients waiting'),
@@ -156,7 +158,7 @@ def test_another_tier_is_a_change_of_its_own():
 
 
 class Source(object):
-    source, error = 'ring db.example.com:5432', None
+    source, error, kind, port = 'ring db.example.com:5432', None, 'ring', 5432
 
     def __init__(self, state):
         self.state = state
