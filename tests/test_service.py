@@ -12,6 +12,7 @@ import pytest
 from gevent.event import Event
 
 from sidelb_lib.config.settings import defaults
+from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.limits import Budget
 from sidelb_lib.observe.snapshot import verdict_of
 from sidelb_lib.service.service import Service
@@ -145,6 +146,34 @@ def test_servers_of_the_first_answers_are_not_cold_and_those_that_come_later_are
         service.refresh()
         wait_until('there is another one', lambda: len(service.pool.members) == 3)
         assert sorted(member.weight for member in service.pool.members) == [0.1, 1, 1]
+
+
+def test_settings_that_do_not_choose_begin_nothing_anew(dns, echo):
+    """A reload while a tier returns does not let all of its sessions back at once."""
+    near, far = echo('near'), echo('far')
+    with serving(dns, near, far, tier_return=30.0) as service:
+        wait_until('both are known', lambda: len(service.pool.members) == 2)
+        address = [member for member in service.pool.members if member.tier == 1][0].addresses[0]
+        while address.up:
+            service.pool.report_failure(address, 'refused')
+        service.pool.restore(address)
+        assert service.pool.tier_parts()[1] < 0.5
+        service.change(service._given._replace(connect_timeout=9.0))
+        assert service.pool.tier_parts()[1] < 0.5
+
+
+def test_a_limit_that_a_reload_brings_is_kept(dns, echo):
+    near, far = echo('near'), echo('far')
+    with serving(dns, near, far) as service:
+        wait_until('both are known', lambda: len(service.pool.members) == 2)
+        limited = defaults(backends='127.0.0.1:%d/tier=2/max=1' % far.endpoint[1]).backends
+        service.change(service._given._replace(backends=limited))
+        wait_until('the limit is known', lambda: [member.limit for member in service.pool.members if member.limit])
+        address = [member for member in service.pool.members if member.tier == 1][0].addresses[0]
+        with service.pool.take(service.pool.tried(address)) as lease:
+            assert lease.address.member.tier == 2
+            with pytest.raises(NobodyReachable):
+                service.pool.take(service.pool.tried(address))
 
 
 def test_nobody_waits_for_a_name_of_the_same_tier(dns, echo):

@@ -40,14 +40,18 @@ def policy_named(name, start):
 def policy_of(settings, host, random, clock, hear):
     """The policy that `settings` ask for. `host` is the name of this host, `random` gives a number of at least 0 and below
     1, `clock` seconds. `hear(event, subject)` is told 'room', Member, and 'tier', number or None."""
-    start = _start(settings, host, random)
-    limited = bool(settings.servers_file) or any(
-        server.options and server.options.max for server in settings.backends + settings.ring_domains)
+    start, limited = _start(settings, host, random), may_limit(settings)
 
     def make():
         policy = policy_named(settings.mode, start)
         return Limited(policy, lambda member: hear('room', member)) if limited else policy
     return Tiers(make, random, clock, settings.spill, settings.tier_return, lambda tier: hear('tier', tier))
+
+
+def may_limit(settings):
+    """May a server have `/max=`?"""
+    return bool(settings.servers_file) or any(
+        server.options and server.options.max for server in settings.backends + settings.ring_domains)
 
 
 def start_told(settings, host):

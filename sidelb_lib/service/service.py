@@ -20,7 +20,7 @@ from ..observe import snapshot
 from ..observe.changes import Changes
 from ..observe.servers_log import ServersLog
 from ..observe.timeline import STEP_SECONDS, Timeline
-from ..policies.registry import policy_of
+from ..policies.registry import may_limit, policy_of
 from ..pool.history import History
 from ..pool.pool import Pool
 from . import access_log, first_words
@@ -29,13 +29,9 @@ from .listener import bind_listener
 from .loops import Loops
 from .session_limit import session_limit
 
-#: Settings of which the policy is made, and who is told to it; options of servers count, too.
-CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'prefer', 'check',
-                      'servers_file'])
-
-
-def has_options(settings):
-    return any(server.options for server in settings.backends + settings.ring_domains)
+#: Settings of which the policy is made, and who is told to it; see `may_limit`, too. A new one knows of no turn, and of no
+#: tier that is only just back.
+CHOOSING = frozenset(['mode', 'instance', 'slow_start', 'spill', 'tier_return', 'prefer', 'check'])
 
 
 class Service(object):
@@ -182,7 +178,7 @@ class Service(object):
                 gevent.spawn(self._access_log.close)       # it may wait for the reader of a FIFO
             self._access_log = access_log.opened_again(self.settings, self.log)
         self.server.change(self.settings, self._session_limit(), self._access_log)
-        wants_policy = CHOOSING.intersection(keys) or has_options(former) or has_options(settings)
+        wants_policy = CHOOSING.intersection(keys) or may_limit(former) != may_limit(settings)
         self.pool.change(settings, self._make_policy(settings) if wants_policy else None)
         self._start_ticking()
         if any(BY_KEY[key].group == 'Health' for key in keys):
