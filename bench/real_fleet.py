@@ -7,13 +7,13 @@ Options:
   --instances=N       Processes of SideLB [default: 20]
   --servers=M         Servers [default: 5]
   --rounds=N          Fleets that begin by chance, of which the mean is shown [default: 3]
-  --lifetime=SECONDS  Of a session, while a server is killed and returns; 0: leave that out [default: 15]
+  --lifetime=SECONDS  Of a session, while a server is killed and returns; 0: leave that out [default: 12]
   --python=PATH       Interpreter for SideLB; default: the one that runs this
   --help              Show this
 
 Sessions are counted at the servers. Needs unshare (util-linux) and ip (iproute2); whoever is not root needs user namespaces.
 Exit code: 0; 1 when a fleet that does not begin by chance is not exactly as simulated, or none could be run; what chance and
-time decide is only shown. About 100 seconds on two cores.
+time decide is only shown. Less than two minutes on two cores.
 """
 from __future__ import absolute_import, division, print_function
 
@@ -50,8 +50,8 @@ SESSIONS = (1, 2, 3, 5)              # of each instance, as they are counted one
 MISSING = 0.1
 LONG_SESSIONS = 20                   # of each instance while a server leaves and returns
 WARM_UP, AWAY = 0.3, 0.1             # in lifetimes of a session
-RETURNS = (('round-robin', RoundRobin, 0.0), ('least-connections', LeastConnections, 0.0),
-           ('least-connections, slow_start', LeastConnections, 0.25))
+RETURNS = (('round-robin', RoundRobin, 0.0), ('round-robin, slow_start', RoundRobin, 0.25),
+           ('least-connections', LeastConnections, 0.0), ('least-connections, slow_start', LeastConnections, 0.25))
 
 
 class Server(object):

@@ -105,7 +105,7 @@ def _rows(settings, table):
         value = getattr(settings, setting.attribute)
         origin = settings.origins[setting.key]
         if setting.key == 'instance':
-            origin += '; first server by ' + start_told(settings, socket.gethostname())
+            origin += ' (first server by %s)' % start_told(settings, socket.gethostname())
         rows.append((setting.key, _value_text(setting, value), origin))
     key_width = max(len(key) for key, _, _ in rows)
     value_width = min(40, max(len(value) for _, value, _ in rows))

@@ -62,6 +62,12 @@ def test_the_description_shows_value_and_origin_of_every_setting():
     assert rows['max_connections'] == ['automatic', 'default']
 
 
+def test_what_is_described_says_which_server_is_first_and_why():
+    text = texts.describe(parse('127.0.0.1:1 10.0.0.1:1 instance=17'))
+    row, = [row.split(None, 2) for row in text.splitlines() if row.startswith('instance ')]
+    assert row == ['instance', '17', 'argument (first server by instance=17)']
+
+
 def test_what_is_described_can_be_given_again():
     line = ('[::]:53 10.0.0.1:53/weight=3/tier=2/max=7 a.example:53 ring_domain=b.example:53/tier=2,_d._udp.c '
             'proto=udp check=send:00,expect:ff '

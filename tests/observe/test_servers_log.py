@@ -82,7 +82,8 @@ def test_a_start_with_ten_servers_is_a_dozen_lines_at_most_and_ends_in_the_verdi
             lines = re.findall(r'^20\S+Z \w+ (.*)$', sidelb.log, re.MULTILINE)
     assert len(lines) <= 12 and 'checked: all 10 up' in lines[-2:]
     first = [line for line in lines if line.startswith('listening')][0]
-    assert re.match(r'listening on \S+ \(tcp, round-robin, check tcp; servers from .* and 7 more; SideLB', first)
+    assert re.match(r'listening on \S+ \(tcp, round-robin, check tcp; servers from .* and 7 more; SideLB \S+; '
+                    r'first server by (number \d+ of host \S+|chance \(.*\))\)$', first)
 
 
 @pytest.mark.parametrize('round_', range(5))
