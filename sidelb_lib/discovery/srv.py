@@ -23,8 +23,8 @@ class Srv(Domain):
     `port` is None, or the port of all servers whatever the records say. `resolver` is asked for the records, `book` for the
     addresses of targets. `options` are those of the name as a whole. A target that the records do not have any more leaves
     at once, or after `obsolete` seconds; an empty answer for the name itself is distrusted for `hold` seconds, as that for
-    the addresses of a target. The records and each target are asked for in their own time; whatever is slow to come, the
-    others are not waited with.
+    the addresses of a target. The records and each target are asked for in their own time; nobody waits for one
+    that is slow to come.
     """
 
     kind = 'srv'

@@ -11,7 +11,7 @@ from .family import FamilyState, state_of_lookup
 
 AT_ONCE = 16                  # targets that are looked up at the same time
 _DOUBTFUL_AT_ONCE = 8         # of them, those whose last look-up brought nothing: they may be silent again
-_IN_A_SECOND = 4              # so many targets that serve are looked up, on average, however short their TTLs
+_IN_A_SECOND = 4              # so many targets that serve, and so many that don't, are looked up, however short their TTLs
 _SLACK = 0.5                  # seconds that a target is asked before its time, along with others
 
 
@@ -89,8 +89,7 @@ class Hosts(object):
 
     def ask(self, all_of_them, is_served):
         """Begin to look up those that are due, or all, the longest overdue ones first."""
-        now = self._clock()
-        due = [(self._due_in(host, is_served, now), host) for host in self._known.values() if host not in self._under_way]
+        due = [(seconds, host) for seconds, host in self._dues(is_served) if host not in self._under_way]
         due.sort(key=lambda pair: pair[0])
         hosts = [host for seconds, host in due if all_of_them or seconds <= _SLACK]
         self._waiting = deque(host for host in hosts if not host.is_doubtful)
@@ -99,26 +98,30 @@ class Hosts(object):
 
     def due_in(self):
         """Seconds until one is due that is not being looked up."""
-        now, busy = self._clock(), set(self._under_way).union(self._waiting, self._doubtful)
-        dues = [self._due_in(host, True, now) for host in self._known.values() if host not in busy]
+        busy = set(self._under_way).union(self._waiting, self._doubtful)
+        dues = [seconds for seconds, host in self._dues(True) if host not in busy]
         return min(dues) if dues else float('inf')
+
+    def _dues(self, is_served):
+        """[(seconds until it is due, Host)]. One that is down may have moved: it waits for others that are down alone. While
+        none of all serves, those are due that were not asked a moment ago, whatever their TTLs."""
+        now = self._clock()
+        serving = set(host for host in self._known.values() if any(map(self._is_up, host.endpoints)))
+        at_rest, lost = self._spacing(len(serving)), self._spacing(len(self._known) - len(serving))
+        dues = []
+        for host in self._known.values():
+            pause = max(host.pause if is_served else 0, at_rest if host in serving else lost)
+            dues.append((float('-inf') if host.asked is None else host.asked + pause - now, host))
+        return dues
+
+    def _spacing(self, count):
+        """Seconds between two look-ups of one of so many."""
+        return min(max(self._shortest, count / _IN_A_SECOND), self._longest)
 
     def close(self):
         self._waiting.clear()
         self._doubtful.clear()
         gevent.killall(list(self._under_way.values()), block=False)
-
-    def _due_in(self, host, is_served, now):
-        """While none of all serves, those are due that were not asked a moment ago, whatever their TTLs. One that is down
-        may have moved: it does not wait for others."""
-        if host.asked is None:
-            return float('-inf')
-        pause, spacing = host.pause, min(max(self._shortest, len(self._known) / _IN_A_SECOND), self._longest)
-        if not is_served:
-            pause = spacing
-        elif any(self._is_up(endpoint) for endpoint in host.endpoints):
-            pause = max(pause, spacing)
-        return host.asked + pause - now
 
     def _fill(self):
         """Use the places that are free."""

@@ -567,6 +567,13 @@ def test_a_target_that_is_down_is_asked_at_its_own_ttl_whatever_others_need(serv
     assert service.knows('10.9.2.7')
 
 
+def test_targets_that_are_down_are_asked_four_a_second_however_many_they_are(server):
+    """In an outage of a zone whose TTL is 0 each of hundreds was asked for every second."""
+    service = Paced(server, ttl=0, check_fall=1)
+    service.fail(*['10.9.1.%d' % number for number in range(1, 20)])
+    assert 110 <= service.asked_within(25)[1] <= 130, 'and the one that is up every second'
+
+
 def test_when_nobody_is_up_no_ttl_of_a_target_counts(server):
     service = Paced(server, ttl=60, check_fall=1)
     service.asked_within(10)
