@@ -471,3 +471,60 @@ def test_sessions_that_are_timed_are_moved_as_well(balancer, hollow, echo, http)
             assert exchange(client) == 'b'
         wait_until('it has ended', lambda: not one.server.sessions)
     assert dead.accepted == 2
+
+
+def test_who_ends_a_session_later_is_not_blamed(balancer, hollow, monkeypatch):
+    monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.05)
+    one = balancer(early_close='failure')
+    one.use(hollow('after a byte').endpoint)
+    for _ in range(3):
+        with contextlib.closing(one.connect()) as client:
+            wait_until('it is open', lambda: [session for session in one.server.sessions if session.relay])
+            gevent.sleep(0.1)
+            client.sendall(b'x')
+            assert end_of(client) == 'eof'
+    address, = one.pool.addresses()
+    assert address.up and not address.failed
+
+
+@pytest.mark.parametrize('before', ['another server has a session', 'it answered'])
+def test_two_questions_without_an_answer_take_it_down_whatever_was_answered(balancer, hollow, echo, before):
+    one, dead, clients = balancer(early_close='failure', check_interval=60.0), hollow('answers'), []
+    if before == 'it answered':
+        one.use(dead.endpoint)
+        with contextlib.closing(one.connect()) as client:
+            assert end_of(client) == 'eof'
+    one.use(dead.endpoint, echo('b').endpoint)
+    dead.how, accepted = 'after a byte', dead.accepted
+    while dead.accepted < accepted + 2:
+        clients.append(one.connect())
+        answer(clients[-1])
+    wait_until('it is down', lambda: not address_of(one, dead).up)
+    for client in clients:
+        client.close()
+
+
+def test_nothing_is_kept_of_servers_that_have_left(balancer, hollow, echo):
+    one, sound = balancer(early_close='failure', check_interval=60.0), echo('b')
+    for _ in range(3):
+        dead = hollow('ends')
+        one.use(dead.endpoint, sound.endpoint)
+        address = taken_down(one, dead)
+    assert list(one.server.early_ends._last) == list(one.server.early_ends._times) == [address]
+
+
+def test_one_that_is_back_after_it_was_forgotten_is_cleared_by_a_byte(balancer, hollow, echo):
+    one, sound, dead, other = balancer(early_close='failure', check_interval=60.0), echo('b'), hollow('ends'), hollow('ends')
+    one.use(dead.endpoint, sound.endpoint)
+    address = taken_down(one, dead)
+    one.use(other.endpoint, sound.endpoint)
+    taken_down(one, other)
+    one.use(dead.endpoint, sound.endpoint)
+    dead.how = 'answers'
+    one.pool.forgive_early_ends(address)
+    while address.early is not None:
+        with contextlib.closing(one.connect()) as client:
+            client.sendall(b'hello\n')
+            client.recv(100)
+        wait_until('it has ended', lambda: not one.server.sessions)
+    assert address.up
