@@ -13,6 +13,7 @@ from sidelb_lib.checks.exchange import Result
 from sidelb_lib.config.settings import defaults
 from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.policies.least_connections import part_at
+from sidelb_lib.policies.limits import Limited
 from sidelb_lib.policies.registry import policy_named
 from sidelb_lib.policies.tiers import Tiers
 from sidelb_lib.pool.flapping import FLAP_SECONDS, MAX_RISE
@@ -83,7 +84,8 @@ class World(object):
         self.settings = defaults(check='tcp' if self.is_checked else 'off')
         chance = self.random.random()
         self.part = part_at(chance)
-        policy = Tiers(lambda: policy_named(self.mode, lambda: chance), self.random.random, lambda: self.now)
+        policy = Tiers(lambda: Limited(policy_named(self.mode, lambda: chance), lambda member: None), self.random.random,
+                       lambda: self.now)
         self.pool = Pool(policy, RecordingLog(), lambda: self.now, self.settings)
         self.answers = {}
         self.health = {}           # endpoint -> Health, of those that are known
@@ -111,7 +113,7 @@ class World(object):
         return parts
 
     def members(self):
-        """[(name, endpoints sorted, weight, tier)] of the model."""
+        """[(name, endpoints sorted, weight, tier, is full)] of the model."""
         def key(endpoint):
             return ':' in endpoint[0], [int(part) for part in endpoint[0].split('.')] if '.' in endpoint[0] else (
                 endpoint[0]), endpoint[1]
@@ -120,9 +122,13 @@ class World(object):
             ordered = sorted(endpoints, key=lambda endpoint: (key(endpoint)[0], str(key(endpoint)[1]), endpoint[1]))
             weights = [each.weight for each in options if each and each.weight is not None]
             tiers = [each.tier for each in options if each and each.tier is not None]
+            limits = [each.max for each in options if each and each.max is not None]
             found.append((min(names) if names else None, ordered, max(weights) if weights else 1,
-                          min(tiers) if tiers else 1))
+                          min(tiers) if tiers else 1, bool(limits) and self.active(ordered) >= min(limits)))
         return found
+
+    def active(self, endpoints):
+        return sum(1 for lease in self.leases if tuple(lease.address.endpoint) in endpoints)
 
     def standing(self, endpoint, weight):
         state = self.health[endpoint].state(weight)
@@ -143,9 +149,10 @@ class World(object):
             endpoints, free = free[:size], free[size:]
             options = None
             if self.random.random() < 0.2:
-                options = Options(self.random.choice([None, 0, 1, 2, 3]), self.random.choice([None, 1, 2]), None)
+                options = Options(self.random.choice([None, 0, 1, 2, 3]), self.random.choice([None, 1, 2]),
+                                  self.random.choice([None, None, 1, 2]))
             groups.append(Group(self.random.choice(NAMES), sorted(endpoints), options))
-        weights = dict((endpoint, weight) for _, endpoints, weight, _ in self.members() for endpoint in endpoints)
+        weights = dict((endpoint, weight) for _, endpoints, weight, _, _ in self.members() for endpoint in endpoints)
         others_are_up = any(health.state(weights[endpoint]) == 'up' for endpoint, health in self.health.items())
         self.answers[source] = groups
         self.pool.update(source, groups)
@@ -205,10 +212,11 @@ class World(object):
             try:
                 lease = self.pool.take(tried, '10.9.0.%d' % self.random.randrange(4))
             except NobodyReachable:
-                assert not self.health or seen, 'a known server was not taken'
+                assert seen or all(is_full for _, _, _, _, is_full in self.best()), 'a known server was not taken'
                 return
             address = lease.address
             assert tuple(address.endpoint) in self.health and address not in seen
+            assert address.member.limit is None or address.member.active <= address.member.limit
             if not seen:
                 self.check_choice(address)
             seen.add(address)
@@ -227,21 +235,26 @@ class World(object):
             self.leases.append(lease)
             return
 
-    def check_choice(self, address):
+    def best(self):
+        """The members of the best standing, full or not."""
         members = self.members()
-        best = max(self.standing(endpoint, weight) for _, endpoints, weight, _ in members for endpoint in endpoints)
-        candidates = [member for member in members
-                      if max(self.standing(endpoint, member[2]) for endpoint in member[1]) == best]
+        standings = [max(self.standing(endpoint, member[2]) for endpoint in member[1]) for member in members]
+        return [member for member, standing in zip(members, standings) if standing == max(standings)]
+
+    def check_choice(self, address):
+        candidates = [member for member in self.best() if not member[4]]
         tier = min(member[3] for member in candidates)
         candidates = [member for member in candidates if member[3] == tier]
         taken = [member for member in candidates if tuple(address.endpoint) in member[1]]
         assert taken, 'taken: %s, of %s' % (address, candidates)
-        assert self.standing(tuple(address.endpoint), taken[0][2]) == best
+        assert self.standing(tuple(address.endpoint), taken[0][2]) == max(
+            self.standing(endpoint, taken[0][2]) for endpoint in taken[0][1])
         if self.mode == 'least-connections':
-            loads = [(sum(1 for lease in self.leases if tuple(lease.address.endpoint) in member[1]) + self.part)
-                     / (member[2] or 1) for member in candidates]
+            loads = [(self.active(member[1]) + self.part) / (member[2] or 1) for member in candidates]
             mine = loads[candidates.index(taken[0])]
             assert mine == min(loads), 'load %s of %s' % (mine, loads)
+        elif any(member.limit for member in self.pool.members):
+            self.since_change = []            # who is full is passed over in its turn
         elif self.mode == 'round-robin' and len(set(member[2] for member in candidates)) == 1:
             self.since_change.append(tuple(taken[0][1]))
             window = self.since_change[-len(candidates):]
@@ -262,10 +275,11 @@ class World(object):
         found = sorted([(member.name, [tuple(address.endpoint) for address in member.addresses])
                         for member in self.pool.members], key=str)
         expected = sorted([(name or '%s:%d' % endpoints[0] if name or ':' not in endpoints[0][0]
-                            else '[%s]:%d' % endpoints[0], endpoints) for name, endpoints, _, _ in members], key=str)
+                            else '[%s]:%d' % endpoints[0], endpoints) for name, endpoints, _, _, _ in members],
+                          key=str)
         assert found == expected
         assert [member.order for member in self.pool.members] == sorted(member.order for member in self.pool.members)
-        weights = dict((endpoint, weight) for _, endpoints, weight, _ in members for endpoint in endpoints)
+        weights = dict((endpoint, weight) for _, endpoints, weight, _, _ in members for endpoint in endpoints)
         for member in self.pool.members:
             assert member.active == sum(address.active for address in member.addresses)
             for address in member.addresses:
