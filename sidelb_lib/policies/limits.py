@@ -43,8 +43,3 @@ class Limited(object):
             self._on_room(member)
         if not full:
             self._policy.recount(member)
-
-    @property
-    def full(self):
-        """Is there somebody who only lacks room?"""
-        return bool(self._full)
