@@ -74,7 +74,9 @@ class Srv(Domain):
         if asks_all or self._records_are_due():
             self._ask_for_records()
         self._publish_changes()                  # what is known of the targets counts at once
-        self._hosts.ask(asks_all, self._is_served())
+        if asks_all:
+            self._hosts.want_all()
+        self._hosts.ask(self._is_served())
         self._gather()
         state, self._error = self._judge()
         self._change_state(state)

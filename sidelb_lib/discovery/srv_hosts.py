@@ -27,6 +27,7 @@ class Host(object):
         self.pace = pace
         self.asked = None            # when it was looked up last; None before that
         self.pause = 0               # seconds from then until it is asked again
+        self.is_wanted = False       # by a person, whatever its TTL is
 
     def take(self, rdtype, answer, now, hold, obsolete):
         self.families[rdtype].take(answer, now, hold, obsolete)
@@ -87,11 +88,17 @@ class Hosts(object):
         """Until none is being looked up, or so many seconds."""
         self._idle.wait(seconds)
 
-    def ask(self, all_of_them, is_served):
-        """Begin to look up those that are due, or all, the longest overdue ones first."""
-        due = [(seconds, host) for seconds, host in self._dues(is_served) if host not in self._under_way]
+    def want_all(self):
+        """A person wants them looked up."""
+        for host in self._known.values():
+            host.is_wanted = True
+
+    def ask(self, is_served):
+        """Begin to look up those that are due, the longest overdue ones first."""
+        due = [(seconds, host) for seconds, host in self._dues(is_served)
+               if seconds <= _SLACK and host not in self._under_way]
         due.sort(key=lambda pair: pair[0])
-        hosts = [host for seconds, host in due if all_of_them or seconds <= _SLACK]
+        hosts = [host for _, host in due]
         self._waiting = deque(host for host in hosts if not host.is_doubtful)
         self._doubtful = deque(host for host in hosts if host.is_doubtful)
         self._fill()
@@ -111,7 +118,8 @@ class Hosts(object):
         dues = []
         for host in self._known.values():
             pause = max(host.pause if is_served else 0, at_rest if host in serving else lost)
-            dues.append((float('-inf') if host.asked is None else host.asked + pause - now, host))
+            at_once = host.is_wanted or host.asked is None
+            dues.append((float('-inf') if at_once else host.asked + pause - now, host))
         return dues
 
     def _spacing(self, count):
@@ -141,6 +149,7 @@ class Hosts(object):
             self._idle.set()
 
     def _work(self, host):
+        host.is_wanted = False
         try:
             self._look_up(host)
         finally:

@@ -454,6 +454,26 @@ def server_usual(server, query, protocol):
     return server.usual(query, protocol)
 
 
+def test_a_person_who_wants_all_looked_up_gets_that_whatever_else_has_to_be_done_meanwhile(server, gate):
+    """Those that did not get one of the sixteen places at once were forgotten when the records were due."""
+    gate.set()
+    clock = Clock()
+    service = Service(server.address, clock=clock, refresh=60.0)
+    for number in range(20):
+        server.zone.set_addresses('slow%d.example.com' % number, ['10.9.5.%d' % number], ttl=60)
+    server.zone.set(NAME, 'SRV', slow_ones(20))
+    service.look_up()
+    gate.clear()
+    clock.now += 1
+    service.source.refresh_now()
+    assert service.source.look_up() < 1
+    clock.now += 1
+    assert service.source.look_up() < 1, 'for the records'
+    gate.set()
+    service.look_up()
+    assert min(server.count('slow%d.example.com' % number, 'A') for number in range(20)) >= 2
+
+
 def test_a_target_that_comes_late_does_not_come_back_after_the_end(server, gate):
     service = Service(server.address)
     server.zone.set(NAME, 'SRV', slow_ones(1) + ['10 10 5432 db1.example.com.'])
