@@ -72,10 +72,11 @@ def udp_server():
             yield sock
 
 
-def one_of_everything(servers, others, databases, flapping, udp, dns):
+def one_of_everything(servers, others, databases, flapping, far, udp, dns):
     udp_name = '127.0.0.1:%d' % udp.getsockname()[1]
     return ('[sidelb]\nhttp = 127.0.0.1:0\n[defaults]\ncheck_interval = 100ms\ncheck_rise = 1\n' +
             service('db', *servers) + service('small', others[0], max_connections=5) +
+            service('near', servers[0], '%s/tier=2' % far) +
             service('one', '%s/max=1' % flapping) + service('flapping', flapping) +
             service('roles', *databases, check='postgres/primary') +
             service('udp', udp_name, proto='udp', check='off') +
@@ -157,11 +158,11 @@ def test_an_outage_raises_each_alert_until_it_ends_and_each_panel_shows_somethin
     program = need_program('prometheus', 'prometheus')
     first, second = tmpdir.join('first.conf'), tmpdir.join('second.conf')
     ips = ['127.0.0.2', '127.0.0.3']
-    with servers_on(ips) as servers, servers_on(ips) as others, Server('F') as flapping, udp_server() as udp, \
-            Database('127.0.0.4', b'off') as primary, Database('127.0.0.5', b'on') as replica, \
+    with servers_on(ips) as servers, servers_on(ips) as others, Server('F') as flapping, Server('far') as far, \
+            Database('127.0.0.4', b'off') as primary, Database('127.0.0.5', b'on') as replica, udp_server() as udp, \
             Reservation(['127.0.0.1']) as http, name_server() as dns:
         dns.zone.set_addresses('db.test', ips[:1], ttl=1)
-        text = one_of_everything(servers, others, [primary, replica], flapping, udp, dns)
+        text = one_of_everything(servers, others, [primary, replica], flapping, far, udp, dns)
         first.write(text)
         # The second instance asks `others` how the servers of `db` are.
         second.write('[sidelb]\nhttp = 127.0.0.1:%d\n' % http.port + service(
