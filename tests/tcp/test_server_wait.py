@@ -1,0 +1,35 @@
+"""How long clients wait for a server, and how soon it is seen that one of them has left."""
+from __future__ import absolute_import, division, print_function
+
+import collections
+
+import pytest
+
+from sidelb_lib.config.settings import defaults
+from sidelb_lib.tcp import queue
+from sidelb_lib.tcp.queue import seconds_to_wait
+
+from ..support.waiting import wait_until
+
+Members = collections.namedtuple('Members', 'expected has_limits')
+
+
+@pytest.mark.parametrize('settings, expected, has_limits, seconds', [
+    ({}, (), False, 0), ({}, (), True, 3), ({}, (1,), False, 3), ({'check': 'redis/primary'}, (), False, 60),
+    ({'check': 'redis/primary', 'connect_timeout': '90s'}, (), False, 60),
+    ({'check': 'redis/primary', 'connect_timeout': '90s'}, (), True, 90),
+    ({'check': 'redis/primary', 'connect_timeout': '90s'}, (1,), False, 90),
+    ({'check': 'redis/primary', 'server_wait': '1s'}, (), True, 1), ({'server_wait': '1s'}, (1,), False, 3),
+    ({'server_wait': '5s'}, (1,), True, 5), ({'server_wait': '0'}, (), True, 0)])
+def test_how_long_a_client_waits(settings, expected, has_limits, seconds):
+    settings = defaults(**dict({'connect_timeout': '3s'}, **settings))
+    assert seconds_to_wait(settings, Members(expected, has_limits)) == seconds
+
+
+def test_a_client_that_leaves_while_it_waits_is_seen_at_once(balancer, monkeypatch):
+    monkeypatch.setattr(queue, 'LOOK_SECONDS', 60.0)
+    one = balancer(server_wait=60.0)
+    client = one.connect()
+    wait_until('it waits', lambda: len(one.server.queue) == 1)
+    client.close()
+    wait_until('it has left', lambda: not one.server.queue)
