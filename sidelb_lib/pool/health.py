@@ -111,17 +111,21 @@ class Health(Membership):
     def report_byte(self, address):
         """A session of `address` has got a byte: nothing is wrong with it in this way."""
         address.early = None
-        self._settle(address)
+        self._settle_or_keep(address)
 
     @never_waits
     def forgive_early_ends(self, address):
         """Another chance, which a single early end ends."""
         if address.early is not None and address.early.is_down:
             address.early.is_down, address.early.streak = False, self._fall - 1
-            if self._knows(address):
-                self._settle(address)
-            else:
-                address.up = not address.is_held_down          # as which it may return
+            self._settle_or_keep(address)
+
+    def _settle_or_keep(self, address):
+        """One that has left is settled when it returns, if it does."""
+        if self._knows(address):
+            self._settle(address)
+        else:
+            address.up = not address.is_held_down
 
     def _note_error(self, address, error):
         address.failed += 1

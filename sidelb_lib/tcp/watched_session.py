@@ -27,20 +27,32 @@ def watched_session(kind):
 def watched_relay(kind):
     """The class of relays like those of `kind` that such sessions need.
 
-    `on_early_end` is asked when the server ends, or is reset, before it has said anything and before the client has ended.
-    When it returns True the relay is closed, and the matter that of whoever was asked. `opened` is when it began.
+    `on_early_end`, None or a function, is asked when the server ends, or is reset, before it has said anything and before
+    the client has ended. When it returns True the relay is closed, and the matter that of whoever was asked. `opened` is
+    when it began. Where settings change while a session looks for a server, its relay need not be of this class.
     """
     class Inbound(_Inbound, kind.kind_of_inbound):
         __slots__ = ()
 
-    class WatchedRelay(kind):
+    class WatchedRelay(kind, _Watching):
         __slots__ = ('opened', 'on_early_end')
         kind_of_inbound = Inbound
         kind_of_outbound = _Outbound
 
+        def __init__(self, *arguments, **more):
+            kind.__init__(self, *arguments, **more)
+            self.opened = self.on_early_end = None
+
         def hands_over(self):
-            return not self.inbound.moved and not self.outbound.ended and not self.stopped and self.on_early_end()
+            return (self.on_early_end is not None and not self.inbound.moved and not self.outbound.ended and
+                    not self.stopped and self.on_early_end())
     return WatchedRelay
+
+
+class _Watching(object):
+    """Marks such a relay."""
+
+    __slots__ = ()
 
 
 class _Inbound(object):
@@ -49,8 +61,9 @@ class _Inbound(object):
     __slots__ = ()
 
     def hear(self):
-        """Its source is readable."""
-        self._readable.callback()
+        """Its source is readable, or was once."""
+        if not self.ended:
+            self._readable.callback()
 
     def _source_ended(self):
         if not self._relay.hands_over():
@@ -75,7 +88,7 @@ class _Outbound(Direction):
     def _ready_first(self):
         relay = self._relay
         try:
-            if not relay.inbound.ended and peer_has_ended(self.sink):
+            if peer_has_ended(self.sink):
                 relay.inbound.hear()
             if not self.ended:
                 self._copy_first(relay)
@@ -116,8 +129,9 @@ class _Watched(object):
 
     def _carry(self):
         super(_Watched, self)._carry()
-        self.relay.opened = self._server.clock()
-        self.relay.on_early_end = self._ended_early
+        if isinstance(self.relay, _Watching):
+            self.relay.opened = self._server.clock()
+            self.relay.on_early_end = self._ended_early
 
     @never_waits
     def _ended_early(self):
@@ -147,6 +161,6 @@ class _Watched(object):
     def _finish(self, reason, polite):
         if not self.ended:
             super(_Watched, self)._finish(reason, polite)
-            if self.relay is not None:
+            if isinstance(self.relay, _Watching):
                 self.relay.on_early_end = None             # a reference cycle costs a garbage collection
                 self._server.early_ends.session_ended(self)

@@ -236,6 +236,23 @@ def test_an_address_that_was_down_and_held_by_a_session_while_it_was_away_is_the
     lease.end()
 
 
+@pytest.mark.parametrize('news', ['report_byte', 'forgive_early_ends'])
+def test_a_server_that_has_left_is_not_taken_again_when_a_session_shows_that_it_is_sound(news):
+    world = World(check='off')
+    one, two = world.use(1, 2)
+    lease = world.pool.take(world.pool.tried(two))
+    for _ in range(2):
+        world.pool.report_early_end(one)
+    assert not one.up
+    world.use(2)
+    getattr(world.pool, news)(one)
+    assert world.chosen(4) == [2, 2, 2, 2] and one.up
+    lease.end()
+    assert world.pool.departing == []
+    world.use(1, 2)
+    assert world.chosen(4) in ([1, 2, 1, 2], [2, 1, 2, 1])
+
+
 def test_a_retry_never_takes_an_address_of_a_server_that_has_left():
     world = World(check='off')
     world.pool.update('ring', [Group('a', [('10.0.0.1', 5432), ('10.0.0.3', 5432)]), Group('b', [('10.0.0.2', 5432)])])

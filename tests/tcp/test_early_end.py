@@ -12,6 +12,7 @@ from gevent.server import StreamServer
 from sidelb_lib.compat import monotonic
 from sidelb_lib.net import connect as connecting
 from sidelb_lib.net.resets import peer_has_ended
+from sidelb_lib.pool.merging import Group, Options
 from sidelb_lib.tcp import early_end
 from sidelb_lib.tcp.splicing import RelayResources
 from sidelb_lib.tcp.timed_relay import TimedRelay
@@ -437,6 +438,22 @@ def test_it_comes_and_goes_with_the_settings(balancer, hollow, echo):
     wait_until('it is not forgiven', lambda: address.up)
     with contextlib.closing(one.connect()) as first, contextlib.closing(one.connect()) as second:
         assert sorted(answer(client) for client in (first, second)) == ['b', 'eof']
+
+
+@pytest.mark.parametrize('former, later', [('ignore', 'failure'), ('failure', 'ignore')])
+def test_a_client_that_waits_while_the_setting_changes_is_served(balancer, echo, former, later):
+    one = balancer(early_close=former, server_wait=10.0, servers_file='/nonexistent')
+    one.pool.update('test', [Group(None, [echo('a').endpoint], Options(None, None, 1))])
+    with contextlib.closing(one.connect()) as first, contextlib.closing(one.connect()) as second:
+        assert exchange(first) == 'a'
+        wait_until('the second one does not wait', lambda: len(one.server.queue) == 1)
+        one.server.change(one.server.settings._replace(early_close=later), 10)
+        first.close()
+        assert exchange(second) == 'a'
+        second.shutdown(socket.SHUT_WR)
+        assert end_of(second) == 'eof'
+    wait_until('they have not ended', lambda: not one.server.sessions)
+    assert not one.log.events('session_failed')
 
 
 def answer(client):
