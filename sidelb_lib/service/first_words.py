@@ -32,7 +32,7 @@ def tell_doubts(service):
     host = settings.listener[0]
     if settings.mode == 'source' and (is_unix(host) or is_loopback(host) and not is_wildcard(host)):
         service.log.warning('source_is_one_client', 'mode=source on the listener {listener}: all clients have '
-                            'the IP of this host, so one server gets all sessions', listener=service.listener)
+                            'the IP of this host, so sessions crowd on one server', listener=service.listener)
     for ip in settings.source:
         if not is_local(ip):
             service.log.warning('source_is_elsewhere', 'source={ip} is no address of this host: no server can be reached '
