@@ -105,12 +105,12 @@ def expected_variation(instances, servers, sessions):
 class Life(object):
     """A fleet in time: sessions end after `lifetime` seconds, 10 % more or less, and are opened again at once."""
 
-    def __init__(self, instances, servers, sessions, policy, lifetime=600.0, slow_start=0.0, seed=1):
+    def __init__(self, instances, servers, sessions, policy, lifetime=600.0, slow_start=0.0, seed=1, start=CHANCE):
         self.now = 0.0
         self.servers = servers
         self.counts = [0] * servers
         self._chance = random.Random(seed)
-        self._fleet = fleet(instances, servers, policy, seed=seed, weights=servers * [1])
+        self._fleet = fleet(instances, servers, policy, start, seed, weights=servers * [1])
         self._lifetime = lifetime
         self._slow_start = slow_start
         self._ends = []                  # heap of (when, turn, instance, server)

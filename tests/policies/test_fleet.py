@@ -100,6 +100,42 @@ def test_a_server_that_returns_again_rises_little_by_little_again(policy):
         assert life.share(0) > 0.9
 
 
+def swing(policy, sessions):
+    """The least and the largest part of its share that a server has in the second to sixth lifetime after its return."""
+    life = Life(200, 10, sessions, policy, lifetime=600.0)
+    life.run(720)
+    life.lose(0)
+    life.run(60)
+    life.regain(0)
+    life.run(600)
+    shares = []
+    for _ in range(20):
+        life.run(150)
+        shares.append(life.share(0))
+    return min(shares), max(shares)
+
+
+def test_least_connections_swings_after_a_return_where_instances_have_few_sessions():
+    least, most = swing(LeastConnections, 5)
+    assert least < 0.2 and most > 1.8
+    least, most = swing(LeastConnections, 15)
+    assert 0.65 < least < 0.8 and 1.2 < most < 1.35
+
+
+def test_nothing_swings_with_a_multiple_of_the_servers_and_little_with_round_robin():
+    assert swing(LeastConnections, 20) == (1, 1)
+    least, most = swing(RoundRobin, 5)
+    assert 0.7 < least and most < 1.3
+
+
+@pytest.mark.parametrize('policy', [RoundRobin, LeastConnections])
+def test_a_fleet_that_began_by_number_is_as_even_as_by_chance_after_some_lifetimes(policy):
+    life = Life(100, 10, 5, policy, lifetime=600.0, start=ORDINAL)
+    assert peak(life.counts) < 1.03
+    life.run(1800)
+    assert 1.05 < peak(life.counts) < 1.2
+
+
 @pytest.mark.parametrize('policy, most', [(RoundRobin, 260), (LeastConnections, 320)])
 @pytest.mark.parametrize('start', [CHANCE, ORDINAL])
 def test_a_fleet_is_more_even_than_its_instances_where_weights_ask_for_parts_of_a_session(start, policy, most):
