@@ -309,3 +309,35 @@ def damaged(text, chance):
         text[:start] + bytes(bytearray([chance.randrange(256)])) + text[start + 1:],
         text[:start] + chance.choice([b'\n', b'%', b'[', b'\x00', b'=', b',', b' ', b'/', b'\xff', b'%(']) + text[start:],
         b'\n'.join(chance.sample(text.split(b'\n'), text.count(b'\n') + 1))])
+
+
+# --- options of servers ---
+
+@pytest.mark.parametrize('line, says', [
+    ('10.0.0.2:5432/wieght=3', '/wieght: no such option: did you mean weight=?'),
+    ('10.0.0.2:5432/tier=10', '/tier= is a whole number of 1 to 9'),
+    ('10.0.0.2:5432 weight=3', 'options stand behind the port, each after a slash: HOST:PORT/weight=3'),
+    ('server b 10.0.0.2:5432 backup', 'options stand behind the port, each after a slash: HOST:PORT/tier=2'),
+    ('unix:/run/b.sock/weight=3', 'a unix: server has no options: leave out /weight=3')])
+def test_a_wrong_option_is_told_with_its_line(mistakes, line, says):
+    assert mistakes('[service:db]\nlistener = 127.0.0.1:5432\nbackends = 10.0.0.1:5432/tier=1\n  %s\n' % line) == [
+        '4: backends = %s: %s' % (line, says)]
+
+
+def test_a_server_that_is_named_twice_with_other_options_is_told_with_its_line(mistakes):
+    for other in '10.0.0.1:5432/weight=3', '10.0.0.1:5432':
+        assert mistakes(SERVICE + '  %s\n' % other) == [
+            '3: [service:db] 10.0.0.1:5432 is named twice in backends: leave one out']
+
+
+def test_an_option_as_a_setting_is_told_where_it_belongs(mistakes):
+    assert mistakes(SERVICE + 'weight = 3\nzone = us\n') == [
+        '4: weight = : no such setting: it is an option of a server, behind its port: 10.0.0.1:5432/weight=3',
+        '5: zone = : no such setting: servers that come when nobody nearer is up have a tier behind their port: '
+        '10.0.0.1:5432/tier=2 (docs/srv.md)']
+
+
+def test_a_service_may_take_a_default_back_by_its_word(load):
+    found = load('[defaults]\nserver_wait = 9s\ninstance = 7\n' + SERVICE + 'server_wait = automatic\n')
+    settings = found.services[0][1]
+    assert settings.server_wait is None and settings.instance == 7
