@@ -7,7 +7,7 @@ from ..hub import never_waits
 from ..policies.places import Places
 from .members import DOWN, UP, Address, Member
 from .memory import Memory
-from .merging import SLICE, Group, merge_groups
+from .merging import SLICE, Group, merge_groups, tier_of
 
 
 class Membership(object):
@@ -122,7 +122,9 @@ class Membership(object):
         self._others_served = others_are_up and not self._expected
         wanted = set()
         self._has_changed = False
-        for group in self._in_slices(merged):
+        # Better tiers first: where two change places, the better one would be lost for a moment, and get its sessions back
+        # as one that had been down.
+        for group in self._in_slices(sorted(merged, key=lambda group: tier_of(group.options))):
             wanted.update(group.endpoints)
             self._take_in(group, others_are_up)
         left = [address for endpoint, address in self._addresses.items() if endpoint not in wanted]

@@ -108,6 +108,16 @@ def test_the_log_counts_those_that_come_second_as_up():
     assert world.log.events('member_down') == ['10.0.0.3:1 is down: refused, 2 of 3 up']
 
 
+def test_servers_that_change_places_between_tiers_do_so_at_once():
+    """As SRV records with other priorities have it: none of the tiers had been down."""
+    world = World(tier_return='30s')
+    world.use((1, {}), (2, dict(tier=2)), (3, dict(tier=3)))
+    assert world.taken(3) == {1: 3}
+    world.use((1, dict(tier=3)), (2, {}), (3, dict(tier=2)))
+    assert world.taken(3) == {2: 3}
+    assert not world.tier_news()
+
+
 # --- capacity of a tier, for `spill` -----------------------------------------------------------------------------------
 
 def parts(world):
