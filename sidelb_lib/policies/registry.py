@@ -37,15 +37,15 @@ def policy_named(name, start):
     return dict((policy.name, policy) for policy in POLICIES)[name](start)
 
 
-def policy_of(settings, host, random, clock, hear):
+def policy_of(settings, host, random, clock, on_room):
     """The policy that `settings` ask for. `host` is the name of this host, `random` gives a number of at least 0 and below
-    1, `clock` seconds. `hear(event, subject)` is told 'room', Member, and 'tier', number or None."""
+    1, `clock` seconds. `on_room(member)` hears that one was full, and is not any more."""
     start, limited = _start(settings, host, random), may_limit(settings)
 
     def make():
         policy = policy_named(settings.mode, start)
-        return Limited(policy, lambda member: hear('room', member)) if limited else policy
-    return Tiers(make, random, clock, settings.spill, settings.tier_return, lambda tier: hear('tier', tier))
+        return Limited(policy, on_room) if limited else policy
+    return Tiers(make, random, clock, settings.spill, settings.tier_return)
 
 
 def may_limit(settings):

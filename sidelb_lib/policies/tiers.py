@@ -7,20 +7,18 @@ class Tiers(object):
 
     `make()` gives a policy for one tier. `spill` is 0 or a factor, see `shares`. A tier that was up, was lost and is back
     takes `tier_return` seconds until it has all of its sessions again, so that a zone that returns is not overrun.
-    `random` gives a number of at least 0 and below 1, `clock` seconds. `on_change(tier)` hears which tier is now the first
-    that has somebody, or None.
+    `random` gives a number of at least 0 and below 1, `clock` seconds.
 
     While all members are of one tier, choosing is that tier's own: it costs nothing. While one tier takes all it costs
     hardly more.
     """
 
-    def __init__(self, make, random, clock, spill=0, tier_return=0, on_change=None):
+    def __init__(self, make, random, clock, spill=0, tier_return=0):
         self._make = make
         self._random = random
         self._clock = clock
         self._spill = spill
         self._return = tier_return
-        self._on_change = on_change or (lambda tier: None)
         self._tiers = {}            # tier -> _Tier
         self._order = []            # of tiers
         self._shares = None         # what each takes but for those that return, until somebody comes or goes
@@ -71,25 +69,21 @@ class Tiers(object):
 
     def _find_first(self):
         up = [number for number in self._order if self._tiers[number].up]
-        first = up[0] if up else None
-        self._find_way(first)
-        if first != self.active:
-            self.active = first
-            if len(self._tiers) > 1:
-                self._on_change(first)
+        self.active = up[0] if up else None
+        self._find_way()
 
     # --- who is chosen ----------------------------------------------------------------------------------------------
 
-    def _find_way(self, first):
+    def _find_way(self):
         """Choose in the cheapest way that is right for now."""
         self.__dict__.pop('recount', None)
         if len(self._tiers) == 1:
             only = self._tiers[self._order[0]].policy
             self.choose, self.recount = only.choose, only.recount
-        elif first is None or self._spill or self._is_returning():
+        elif self.active is None or self._spill or self._is_returning():
             self.choose = self._choose_among_tiers
         else:
-            self._first, self.choose = self._tiers[first].policy, self._choose_in_first
+            self._first, self.choose = self._tiers[self.active].policy, self._choose_in_first
 
     def _is_returning(self):
         return any(tier.returned is not None for tier in self._tiers.values())
@@ -149,7 +143,7 @@ class Tiers(object):
         part = (now - tier.returned) / self._return
         if part >= 1:
             tier.returned = None
-            self._find_way(self.active)
+            self._find_way()
         return min(1.0, part)
 
 

@@ -33,7 +33,7 @@ class Pool(Health):
     - `'tier'`, Pool: new sessions go to another tier first;
     - `'changed'`, Pool: other members than before, or other addresses of them;
     - `'available'`, Pool: new sessions find a server again after there was none;
-    - `'room'`, Member: it takes new sessions and did not before, for it was full (see `hear`), unchecked or drained.
+    - `'room'`, Member: it takes new sessions and did not before, for it was full (see `note_room`), unchecked or drained.
 
     An observer must neither block nor change the pool. `pause()` is called between the slices of an update: four thousand
     servers take a while.
@@ -208,11 +208,9 @@ class Pool(Health):
             found.update(excesses([member for member in taken if member.tier == tier], lambda member: True))
         return found
 
-    def hear(self, event, subject):
-        """The policy's news: 'room', Member: it was full, and is not any more. Which tier comes first is told when all that
-        goes with the change is done, see `_tell`."""
-        if event == 'room':
-            self._notify(event, subject)
+    def note_room(self, member):
+        """The policy's news: a member was full, and is not any more."""
+        self._notify('room', member)
 
     def _tell(self):
         """What a change has led to of the whole, once, when it is through."""

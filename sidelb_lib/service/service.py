@@ -213,7 +213,7 @@ class Service(object):
 
     def _make_policy(self, settings):
         return policy_of(settings, socket.gethostname(), self._chance, self._clock,
-                         lambda event, subject: self.pool.hear(event, subject))
+                         lambda member: self.pool.note_room(member))
 
     def _make_server(self, listener):
         """Only one of the two protocols is loaded where all services have the same."""

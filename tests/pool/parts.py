@@ -24,9 +24,8 @@ class World(object):
 
     def policy(self, settings):
         def make():
-            return Limited(policy_named(settings.mode, lambda: 0.0), lambda member: self.pool.hear('room', member))
-        return Tiers(make, lambda: 0.5, lambda: self.now, settings.spill, settings.tier_return,
-                     lambda tier: self.pool.hear('tier', tier))
+            return Limited(policy_named(settings.mode, lambda: 0.0), lambda member: self.pool.note_room(member))
+        return Tiers(make, lambda: 0.5, lambda: self.now, settings.spill, settings.tier_return)
 
     def use(self, *servers):
         """`servers` are (last number of the address, options as keywords)."""

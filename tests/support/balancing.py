@@ -17,7 +17,7 @@ class Balancing(object):
 
     def __init__(self, settings):
         self.log = RecordingLog()
-        policy = policy_of(settings, '', random.random, monotonic, lambda *news: self.pool.hear(*news))
+        policy = policy_of(settings, '', random.random, monotonic, lambda member: self.pool.note_room(member))
         self.pool = Pool(policy, self.log, monotonic, settings)
 
     def begin(self, server):
