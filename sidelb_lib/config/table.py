@@ -139,9 +139,9 @@ TABLE = _table(
         _row('prefer', one_of('ipv4', 'ipv6', 'any'), 'ipv4',
              'which addresses of a server with both families take its sessions while they are up: ipv4, ipv6 or any'),
         _row('instance', parse_instance, 'automatic',
-             'number of this instance in its fleet, with reuse_port=on on its host: it decides which server the first '
-             'session goes to, so that N instances begin evenly; by default the number at the end of the host name '
-             '(app-17), else chance, as with off'),
+             'number of this instance in its fleet, or its name (app-17), with reuse_port=on on its host: it decides which '
+             'server the first session goes to, so that N instances begin evenly; by default the name is that of the '
+             'host; without a number at its end, and with off, chance decides'),
         _row('slow_start', duration(0, DAY), '0',
              'time in which the weight of a server that came up, or is new, rises from a tenth to the whole; 0 = at once'),
         _row('spill', parse_spill, 'off',

@@ -137,14 +137,13 @@ def number(minimum, maximum):
 
 
 def parse_instance(text):
-    """A whole number, also out of the end of a name (app-17, or the first part of app-17.example.com), or 'off': for a name
-    without one, too, as templates of systemd may have."""
+    """A whole number, 'off', or a name, of which `policies.start` takes the number: as templates of systemd have it, or
+    the name of a host."""
     if re.match(r'[0-9]+\Z', text):
         return number(0, 2 ** 32 - 1)(text)
     if not re.match(r'[A-Za-z0-9._-]*[A-Za-z][A-Za-z0-9._-]*\Z', text):
         raise ValueError('write a number, the name of the instance (app-17), or off')
-    found = re.search(r'[._-]([0-9]{1,5})\Z', text) or re.match(r'[^.]*[_-]([0-9]{1,5})\.', text)
-    return int(found.group(1)) if found else 'off'
+    return text
 
 
 class Factor(float):

@@ -22,6 +22,7 @@ _PROCESSES = 100000              # how far apart two processes of a host are; ho
 
 #: The number of app-17, of db_3.example.com, of node17; of at most five digits, for longer ones are not counted up.
 _NUMBERED = re.compile(r'([^.]*[^.0-9])([0-9]{1,5})(\..*)?\Z')
+_AT_END = re.compile(r'(.*[^0-9])([0-9]{1,5})()\Z')         # of app.3, which is the name of an instance and not of a host
 
 
 def start_of(instance):
@@ -32,23 +33,34 @@ def start_of(instance):
 
 
 def instance_of(given, host, shares_host):
-    """(number for `start_of`, or None for chance; the words for that). `given` is the setting: a number, 'off' or None;
-    `shares_host` says that there may be others on this `host`."""
+    """(number for `start_of`, or None for chance; the words for that). `given` is the setting: a number, a name, 'off' or
+    None; `shares_host` says that there may be others on this `host`."""
     if given == 'off':
         return None, 'chance (instance=off)'
     if given is None and shares_host:
         return None, 'chance (reuse_port=on without instance=)'
-    if given is not None and not shares_host:
-        return given, 'instance=%d' % given
     host = printable(host, _MAX_HOST)
+    if given is None:
+        return _numbered(host, _NUMBERED.match(host), 'host ' + host)
+    words = 'instance=%s' % given
+    if not isinstance(given, int):
+        found = _AT_END.match(given) or _NUMBERED.match(given)
+        if not found or not shares_host:
+            return _numbered(given, found, words)
+        given = int(found.group(2))
+    if not shares_host:
+        return given, words
     found = _NUMBERED.match(host)
-    if found:
-        own, rest = int(found.group(2)), found.group(1) + (found.group(3) or '')
-    else:
-        own, rest = 0, host
-    number = own + zlib.crc32(rest.encode('ascii')) % _RANGE
-    if given is not None:
-        return number + _PROCESSES * given, 'instance=%d on host %s' % (given, host)
+    own = _numbered(host, found, '')[0] if found else _hash(host)
+    return own + _PROCESSES * given, '%s on host %s' % (words, host)
+
+
+def _numbered(name, found, words):
     if not found:
-        return None, 'chance (no number at the end of host name %s)' % host
-    return number, 'number %d of host %s' % (own, host)
+        return None, 'chance (no number at the end of %s)' % words
+    own = int(found.group(2))
+    return own + _hash(found.group(1) + (found.group(3) or '')), 'number %d of %s' % (own, words)
+
+
+def _hash(text):
+    return zlib.crc32(text.encode('ascii')) % _RANGE

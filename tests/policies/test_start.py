@@ -24,7 +24,7 @@ def test_consecutive_instances_are_spread_by_the_golden_ratio(servers, firsts):
     ('app-17', 'number 17 of host app-17'), ('db_3.example.com', 'number 3 of host db_3.example.com'),
     ('db-0', 'number 0 of'), ('node17', 'number 17 of'), ('web01.us.example.com', 'number 1 of'), ('a-1-2', 'number 2 of'),
     ('ip-10-0-0-17.ec2.internal', 'number 17 of'), ('app-5d4f6b7c8-24680', 'number 24680 of'),
-    ('b\xe4r-7', 'number 7 of host b\\xe4r-7'), ('app', 'chance (no number at the end of host name app)'),
+    ('b\xe4r-7', 'number 7 of host b\\xe4r-7'), ('app', 'chance (no number at the end of host app)'),
     ('app-7f9c4b6d8-x2x4z', 'chance'), ('app-123456', 'chance'), ('i-0abc1234567890', 'chance'), ('10', 'chance'),
     ('host.17', 'chance'), ('10.0.0.17', 'chance'), ('', 'chance')])
 def test_the_number_of_an_instance_is_at_the_end_of_its_hosts_name(host, words):
@@ -99,8 +99,20 @@ def test_instances_that_share_a_host_begin_by_chance():
     assert first_of('app-1', reuse_port='on') == 'a'
 
 
-def test_a_name_of_an_instance_is_its_number_and_chance_without_one():
-    assert first_of('app', instance='web-2') == 'c' and first_of('app-1', instance='web') == 'a'
+@pytest.mark.parametrize('name, words', [
+    ('app-7', 'number 7 of instance=app-7'), ('app_7', 'number 7 of'), ('app.7', 'number 7 of'), ('app7', 'number 7 of'),
+    ('app-7.example.com', 'number 7 of'), ('db-1-3', 'number 3 of'), ('app-123456', 'chance (no number at the end of'),
+    ('app', 'chance (no number at the end of instance=app)')])
+def test_the_name_of_an_instance_counts_as_the_name_of_a_host_would(name, words):
+    number, told = instance_of(name, 'other-1', shares_host=False)
+    assert told.startswith(words) and (number is None) == words.startswith('chance')
+    if 'number 7 of instance=app-7' in told:
+        assert number == instance_of(None, name, shares_host=False)[0]
+
+
+def test_the_name_of_an_instance_that_shares_its_host_is_a_number_on_it():
+    assert instance_of('web-2', 'app-17', True)[0] == instance_of(2, 'app-17', True)[0]
+    assert instance_of('web', 'app-17', True) == (None, 'chance (no number at the end of instance=web)')
 
 
 def test_what_decides_is_told():
