@@ -128,6 +128,23 @@ def test_resolv_conf_names_the_server_and_the_search_list(namespace, dual_stack_
             assert answers(balancer, 4) == {'one': 4}
 
 
+def test_an_srv_name_of_a_dual_stack_service_is_found_from_within_a_pod(namespace, dual_stack_servers):
+    """As CoreDNS has it, and by the resolv.conf that the kubelet writes. Each pod is one server, without PTR records."""
+    zone = 'db.prod.svc.cluster.local'
+    namespace.write_resolv_conf('search prod.svc.cluster.local svc.cluster.local cluster.local\nnameserver 127.0.0.53\n'
+                                'options ndots:5\n')
+    records = host_records('db-0.' + zone, ONE, ttl=5) + host_records('db-1.' + zone, TWO, ttl=5) + [
+        '_pg._tcp.%s. 5 IN SRV 0 25 %d db-%d.%s.' % (zone, PORT, number, zone) for number in (0, 1)]
+    with Unbound(records, ip='127.0.0.53', port=53, namespace=namespace) as dns:
+        for name in '_pg._tcp.db', '_pg._tcp.db.prod', '_pg._tcp.' + zone, '_pg._tcp.%s.' % zone:
+            with Sidelb('ring_domain=' + name, namespace=namespace) as balancer:
+                balancer.wait_for_status('not two servers with two addresses each', lambda status: [
+                    (member['name'], member['state'], len(member['addresses'])) for member in status['members']] == [
+                        ('db-0.' + zone, 'up', 2), ('db-1.' + zone, 'up', 2)])
+                assert answers(balancer, 10) == {'one': 5, 'two': 5}
+        assert not dns.asked(zone + '.svc.cluster.local', 'SRV'), 'names with more than five dots are absolute first'
+
+
 def test_a_changed_resolv_conf_is_noticed(namespace, dual_stack_servers):
     namespace.write_resolv_conf('nameserver 127.0.0.53\n')
     before = Unbound(host_records(RING, ONE, ttl=1) + BOTH_SERVERS, '127.0.0.53', 53, namespace)
