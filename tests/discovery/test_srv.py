@@ -97,12 +97,12 @@ def test_targets_are_in_the_order_of_priority_and_name():
 class Service(object):
     """A pool and its sources, as the service builds them."""
 
-    def __init__(self, address, ring_domains=NAME, clock=monotonic, **values):
+    def __init__(self, address, ring_domains=NAME, clock=monotonic, hosts=None, **values):
         self.log = RecordingLog()
         values = dict(dict(listener='127.0.0.1:5432', refresh=1.0), **values)
         self.settings = settings.defaults(resolver=(address,), ring_domains=ring_domains, **values)
         self.pool = Pool(RoundRobin(lambda: 0.0), self.log, clock, self.settings)
-        self.source, = Sources(self.settings, self.pool, self.log, clock, lambda: 0.0, ('127.0.0.1', 5432), None,
+        self.source, = Sources(self.settings, self.pool, self.log, clock, lambda: 0.0, ('127.0.0.1', 5432), hosts,
                                '/nonexistent').all()
 
     def look_up(self):
@@ -371,6 +371,24 @@ def test_our_own_listener_and_what_no_server_can_have_are_left_out(server):
     server.zone.set_addresses('db1.example.com', ['127.0.0.1', '::ffff:127.0.0.1', '0.0.0.0', '10.9.0.1'])
     with Service(server.address).running() as service:
         assert service.members()[0] == ('db1.example.com', ['10.9.0.1:5432'])
+
+
+def test_a_hosts_entry_of_a_target_decides(server, tmpdir):
+    tmpdir.join('hosts').write('10.9.9.9 db1.example.com\n127.0.0.1 db2.example.com\n')
+    with Service(server.address, NAME + ':5432', hosts=str(tmpdir.join('hosts'))).running() as service:
+        assert service.members() == [('db1.example.com', ['10.9.9.9:5432']), ('db2.example.com', ['10.9.0.2:5432'])]
+        assert service.log.events('hosts_entry_decides') == [
+            '%s says that db1.example.com is 10.9.9.9:5432: DNS is not asked' % tmpdir.join('hosts')]
+
+
+def test_an_alias_and_an_address_family_that_come_later_belong_to_the_same_server(server):
+    server.zone.set('db2.example.com', 'CNAME', ['other.example.com'])
+    server.zone.remove('db2.example.com', 'A')
+    server.zone.set_addresses('other.example.com', ['2001:db8::2'])
+    with Service(server.address).running() as service:
+        assert service.members() == [DB1, ('db2.example.com', ['[2001:db8::2]:5433'])]
+        server.zone.set_addresses('other.example.com', ['10.9.0.2', '2001:db8::2'])
+        service.wait_for([DB1, ('db2.example.com', ['10.9.0.2:5433', '[2001:db8::2]:5433'])])
 
 
 def test_the_first_targets_serve_while_another_one_is_waited_for(server):
