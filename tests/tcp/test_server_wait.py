@@ -2,6 +2,7 @@
 from __future__ import absolute_import, division, print_function
 
 import collections
+import socket
 
 import pytest
 
@@ -28,8 +29,20 @@ def test_how_long_a_client_waits(settings, expected, has_limits, seconds):
 
 def test_a_client_that_leaves_while_it_waits_is_seen_at_once(balancer, monkeypatch):
     monkeypatch.setattr(queue, 'LOOK_SECONDS', 60.0)
-    one = balancer(server_wait=60.0)
+    one = balancer(server_wait=60.0, connect_timeout=0.1)
     client = one.connect()
     wait_until('it waits', lambda: len(one.server.queue) == 1)
     client.close()
     wait_until('it has left', lambda: not one.server.queue)
+
+
+def test_a_client_that_has_asked_and_ended_is_waited_for_no_longer_than_a_connect_may_take(balancer, monkeypatch):
+    monkeypatch.setattr(queue, 'LOOK_SECONDS', 0.05)
+    one = balancer(server_wait=60.0, connect_timeout=0.2)
+    client = one.connect()
+    client.sendall(b'hello\n')
+    client.shutdown(socket.SHUT_WR)
+    wait_until('it waits', lambda: len(one.server.queue) == 1)
+    wait_until('it is still waited for', lambda: not one.server.queue)
+    assert one.log.events('session_failed') == []
+    client.close()
