@@ -11,6 +11,7 @@ from sidelb_lib.tcp import queue
 from sidelb_lib.tcp.queue import seconds_to_wait
 
 from ..support.waiting import wait_until
+from .parts import exchange
 
 Members = collections.namedtuple('Members', 'expected has_limits')
 
@@ -46,3 +47,20 @@ def test_a_client_that_has_asked_and_ended_is_waited_for_no_longer_than_a_connec
     wait_until('it is still waited for', lambda: not one.server.queue)
     assert one.log.events('session_failed') == []
     client.close()
+
+
+def test_when_the_first_in_the_queue_leaves_the_next_one_tries_at_once(balancer, echo, monkeypatch):
+    """All servers had failed, so there may never be news."""
+    monkeypatch.setattr(queue, 'LOOK_SECONDS', 60.0)
+    one, server = balancer(server_wait=60.0), echo('a')
+    server.stop()
+    one.use(server.endpoint)
+    first = one.connect()
+    wait_until('the first waits', lambda: len(one.server.queue) == 1)
+    second = one.connect()
+    wait_until('both wait', lambda: len(one.server.queue) == 2)
+    server.server = type(server.server)(server.endpoint, server._echo)
+    server.server.start()
+    first.close()
+    assert exchange(second) == 'a'
+    second.close()
