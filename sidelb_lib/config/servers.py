@@ -125,7 +125,8 @@ def _parse_address(text):
 def refuse_other_spellings(text):
     """ValueError where an entry of a list has options as other programs write them: `10.0.0.1:1 weight=3`,
     `10.0.0.1:1;weight=3`, `10.0.0.1:1?weight=3`, `10.0.0.1:1 backup`, or alone after a comma."""
-    found = re.search(r'(?:\A|[^/\s]\s*[\s;?&#]\s*)([A-Za-z_]+)(?:(?:\s*=\s*|\s+)([0-9]+))?\Z', text)
+    words = ' '.join(text.split())               # in a long run of blanks the expression would search for very long
+    found = re.search(r'(?:\A|[^/ ] ?[ ;?&#] ?)([A-Za-z_]+)(?:(?: ?= ?| )([0-9]+))?\Z', words)
     word = found and found.group(1).lower()
     if word in dict(OPTIONS) and found.group(2):
         raise ValueError(_WRITE % '/%s=%s' % (word, found.group(2)))
@@ -145,7 +146,7 @@ def _split(text):
     if not head:
         option = rest.partition('=')[0].strip() in dict(OPTIONS)
         raise ValueError((_WRITE if option else 'a socket of this host is written unix:%s') % printable(text))
-    if re.search(r'\+[^/]*:', rest):
+    if re.search(r'\+[^/+]*:', rest):
         raise ValueError("options stand once, after the last address of a server: a+b/weight=2")
     if re.search(r':[0-9]+\Z', rest) and (head.startswith('[') and ']' not in head or ':' not in head):
         raise ValueError(_WRITE % '/weight=3')

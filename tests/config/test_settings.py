@@ -2,12 +2,14 @@
 from __future__ import absolute_import, division, print_function
 
 import re
+import time
 
 import pytest
 
 from sidelb_lib.checks import registry as checks
 from sidelb_lib.config import settings, texts
 from sidelb_lib.config.servers import Backend, RingDomain
+from sidelb_lib.config.servers_file import ServersFile
 from sidelb_lib.config.table import BY_KEY, TABLE
 from sidelb_lib.config.values import duration_text
 from sidelb_lib.errors import SettingsError, printable
@@ -367,6 +369,17 @@ def test_options_as_other_programs_write_them_are_told_how_to_be_written_here(te
     for found in (only_mistake(['127.0.0.1:9', text]), only_mistake(['127.0.0.1:9', 'backends=' + text]),
                   only_mistake('127.0.0.1:9', SIDELB_BACKENDS=text)):
         assert found.endswith(says)
+
+
+@pytest.mark.parametrize('before, run, after', [
+    ('10.0.0.1:1', ' ', 'x'), ('10.0.0.1:1', ' ', '9'), ('weight', ' ', '=3x'), ('a', ' ', ';'), ('#', ' ', '#'),
+    ('10.0.0.1:1/', '+', '')])
+def test_a_very_long_text_is_read_in_no_time(before, run, after):
+    text, began = before + 400000 * run + after, time.time()
+    with pytest.raises(ValueError):
+        ServersFile('/servers').servers_in(text + '\nwrong')
+    mistakes(['127.0.0.1:9', 'backends=' + text])
+    assert time.time() - began < 5                         # it was minutes
 
 
 @pytest.mark.parametrize('text', ['weight:1', 'backup:5432', 'zone:1/tier=2', 'limit.example.com:3', 'max:9'])
