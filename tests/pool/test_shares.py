@@ -25,8 +25,9 @@ class Server(object):
     ([Server(12, limit=4), Server(12, limit=4)], [0, 0]),              # nobody takes what is closed
     ([Server(12, takes=False), Server(5, takes=False)], [0, 0]),
     ([Server(12), Server(0, weight=0)], [0, 0]),
+    ([Server(12, limit=100), Server(0, limit=100)], [6, 0]),           # far away
     ([], []),
 ])
 def test_what_is_above_the_share_by_weight(servers, excess):
     found = excesses(servers, lambda server: server.takes)
-    assert [found.get(server, 0) for server in servers] == excess
+    assert [found.get(server, 0) for server in servers] == excess and all(found.values())
