@@ -185,6 +185,36 @@ def test_meanwhile_the_next_tier_that_has_somebody_takes_the_rest(up, meanwhile)
     assert set(order) == set('a' + meanwhile) and abs(order.count('a') / 4000.0 - 0.5) < 0.05
 
 
+def test_a_tier_that_is_lost_again_while_it_and_a_better_one_return_takes_nothing():
+    policy = tiers(tier_return=30, seed=3)
+    a, b, c = everyone = members('abc', tiers=(1, 2, 3))
+    tell(policy, everyone)
+    tell(policy, [c])
+    tell(policy, everyone)
+    policy._clock.now += 15
+    tell(policy, [a, c])
+    order = chosen(policy, 4000)
+    assert set(order) == set('ac') and abs(order.count('a') / 4000.0 - 0.5) < 0.05
+
+
+def test_when_nobody_of_any_tier_is_left_nobody_is_chosen():
+    policy = tiers()
+    everyone = members('ab', tiers=(1, 2))
+    tell(policy, everyone)
+    tell(policy, [])
+    assert policy.choose(()) is None and policy.active is None
+
+
+def test_least_connections_counts_in_a_tier_that_came_later():
+    policy = tiers(policy=LeastConnections)
+    a, b, c = everyone = members('abc', tiers=(1, 2, 2))
+    tell(policy, [a])
+    take(policy)
+    tell(policy, everyone)
+    tell(policy, [b, c])
+    assert ''.join(take(policy).name for _ in range(4)) == 'bcbc'
+
+
 def test_at_the_start_a_better_tier_takes_all_at_once():
     policy = tiers(tier_return=30)
     everyone = members('ab', tiers=(1, 2))
