@@ -50,6 +50,19 @@ def test_an_excluded_member_keeps_its_credit():
     assert chosen(policy, 3) == 'aaa'
 
 
+def test_while_one_of_several_equals_is_excluded_the_others_take_turns_and_it_is_first_afterwards():
+    policy = weighted('abcd', (2, 1, 1, 1))
+    b = policy.told_by_test[1]
+    assert collections.Counter(chosen(policy, 8, [b])) == dict(a=4, c=2, d=2)
+    assert policy.choose(()) is b
+
+
+def test_a_weight_of_0_counts_as_1_after_what_is_outdated_was_swept_out_too():
+    credits = Credits(members('abc', (0, 1, 2)))
+    credits._sweep()
+    assert collections.Counter(credits.choose(()).name for _ in range(40)) == dict(a=10, b=10, c=20)
+
+
 def test_a_weight_that_rises_brings_no_burst():
     policy = weighted('abc', (1, 1, 2))
     chosen(policy, 5)
