@@ -18,7 +18,7 @@ from __future__ import absolute_import, division, print_function
 from .least_connections import LeastConnections
 from .limits import Limited
 from .round_robin import RoundRobin
-from .source import Source
+from .source import Source, place_of
 from .start import instance_of, start_of
 from .tiers import Tiers
 
@@ -45,7 +45,8 @@ def policy_of(settings, host, random, clock, on_room):
     def make():
         policy = policy_named(settings.mode, start)
         return Limited(policy, on_room) if limited else policy
-    return Tiers(make, random, clock, settings.spill, settings.tier_return)
+    return Tiers(make, random, clock, settings.spill, settings.tier_return,
+                 place_of if settings.mode == Source.name else None)
 
 
 def may_limit(settings):

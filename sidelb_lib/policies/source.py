@@ -104,8 +104,17 @@ def client_of(ip):
 
 def score(client, member, weight):
     """How much `member` (name:port) is the one for `client`: higher is better."""
-    digest = bytearray(digest_of(('%s\n%s' % (client, member)).encode('utf-8'))[:8])
+    return -weight / math.log(_spread('%s\n%s' % (client, member)))
+
+
+def place_of(ip):
+    """A number between 0 and 1 that is the client's own, to draw a tier by: one that does not change with each session."""
+    return _spread(client_of(ip) + '\n')
+
+
+def _spread(text):
+    """A number between 0 and 1 out of a hash of the text."""
     number = 0
-    for byte in digest:
+    for byte in bytearray(digest_of(text.encode('utf-8'))[:8]):
         number = number << 8 | byte
-    return -weight / math.log((number + 0.5) / 2.0 ** 64)
+    return (number + 0.5) / 2.0 ** 64

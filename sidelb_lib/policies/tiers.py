@@ -7,15 +7,16 @@ class Tiers(object):
 
     `make()` gives a policy for one tier. `spill` is 0 or a factor, see `shares`. A tier that was up, was lost and is back
     takes `tier_return` seconds until it has all of its sessions again, so that a zone that returns is not overrun.
-    `random` gives a number of at least 0 and below 1, `clock` seconds.
+    `random` gives a number of at least 0 and below 1, `clock` seconds. With `draw(key)`, which gives such a number too, a
+    client has its tier, and not each session.
 
     While all members are of one tier, choosing is that tier's own: it costs nothing. While one tier takes all it costs
     hardly more.
     """
 
-    def __init__(self, make, random, clock, spill=0, tier_return=0):
+    def __init__(self, make, random, clock, spill=0, tier_return=0, draw=None):
         self._make = make
-        self._random = random
+        self._draw = draw or (lambda key: random())
         self._clock = clock
         self._spill = spill
         self._return = tier_return
@@ -100,7 +101,7 @@ class Tiers(object):
             begun = set(member.tier for member in excluded)
             order = sorted(self._order, key=lambda number: number not in begun)
         else:
-            order = [_drawn(self._order, self.loads(), self._random)] + self._order
+            order = [_drawn(self._order, self.loads(), self._draw(key))] + self._order
         for number in order:
             member = number and self._tiers[number].policy.choose(excluded, key)
             if member:
@@ -160,9 +161,8 @@ class _Tier(object):
         self.returned = None        # when it came back, while it does not take all yet
 
 
-def _drawn(numbers, loads, random):
+def _drawn(numbers, loads, point):
     """One of `numbers`, each as often as its load says."""
-    point = random()
     for number, load in zip(numbers, loads):
         point -= load
         if point < 0:

@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.limits import Limited
 from sidelb_lib.policies.least_connections import LeastConnections
+from sidelb_lib.policies.registry import policy_of
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.policies.tiers import Tiers, shares
 from ..support.clock import Clock
@@ -213,6 +215,27 @@ def test_least_connections_counts_in_a_tier_that_came_later():
     tell(policy, everyone)
     tell(policy, [b, c])
     assert ''.join(take(policy).name for _ in range(4)) == 'bcbc'
+
+
+@pytest.mark.parametrize('spill', ['off', '1.4'])
+def test_with_mode_source_a_client_has_its_tier_and_moves_once_while_one_returns(spill):
+    clock, settings = Clock(), defaults(check='off', mode='source', spill=spill, tier_return='30s')
+    policy = policy_of(settings, 'app', random.random, clock, lambda member: None)
+    everyone, clients = members('abcd', tiers=(1, 1, 2, 2)), ['10.1.%d.7' % number for number in range(250)]
+    for member in everyone:
+        policy.know(member, 1)
+    for wanted in (everyone, everyone[2:], everyone[1:]):
+        tell(policy, wanted)
+    seen = []
+    for _ in range(31):
+        found = [policy.choose((), client) for client in clients]
+        assert found == [policy.choose((), client) for client in clients]
+        seen.append([member.tier for member in found])
+        clock.now += 1
+    assert all(list(tiers) == sorted(tiers, reverse=True) for tiers in zip(*seen))
+    share = 1.0 if spill == 'off' else 0.7               # one of two is up
+    assert seen[0].count(1) == 0 and abs(seen[15].count(1) / 250 - share / 2) < 0.1
+    assert abs(seen[30].count(1) / 250 - share) < 0.08
 
 
 def test_at_the_start_a_better_tier_takes_all_at_once():
