@@ -189,9 +189,9 @@ def test_first_datagrams_wait_for_the_first_answer_of_a_better_tier(dns, udp_ech
     with serving(dns, near, far, proto='udp') as service:
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
             client.settimeout(10)
-            client.sendto(b'early', service.server.address[:2])
             wait_until('the name is looked up', lambda: dns.count(NEAR))
-            gevent.sleep(0)
+            client.sendto(b'early', service.server.address[:2])        # now: datagrams are not kept for long
+            gevent.sleep(0.05)
             gate.set()
             assert client.recv(100) == b'near early'
     assert far.received == []
