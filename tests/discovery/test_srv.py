@@ -16,6 +16,7 @@ import pytest
 from sidelb_lib.compat import monotonic
 from sidelb_lib.config import settings
 from sidelb_lib.discovery.sources import Sources
+from sidelb_lib.discovery.srv_hosts import Hosts
 from sidelb_lib.discovery.srv_records import Target, options_of, scaled, targets_of
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.pool.merging import Options
@@ -244,6 +245,11 @@ def test_the_servers_outlive_failures_of_the_name_and_of_a_target(server):
         wait_until('it is noticed', lambda: service.source.state == 'partial')
         assert service.members() == [DB1, DB2]
         assert 'db1.example.com: ' in service.source.snapshot()['error']
+    with Service(server.address).running() as service:
+        server.misbehave(nameserver.rcode('SERVFAIL'), 'db2.example.com')
+        assert (service.members(), service.source.state) == ([DB2], 'partial')
+    with Service(server.address).running() as service:
+        assert (service.members(), service.source.state) == ([], 'failing')
 
 
 def test_a_name_that_is_empty_is_held_and_then_let_go(server):
@@ -492,12 +498,65 @@ def test_a_person_who_wants_all_looked_up_gets_that_whatever_else_has_to_be_done
     assert min(server.count('slow%d.example.com' % number, 'A') for number in range(20)) >= 2
 
 
+def test_the_first_look_up_does_not_end_before_a_target_is_known(server, gate):
+    """Whatever is due meanwhile: clients would be told that there is no server."""
+    clock = Clock()
+    service = Service(server.address, clock=clock)
+    server.zone.set(NAME, 'SRV', slow_ones(2))
+    looking = gevent.spawn(service.source.look_up)
+    wait_until('they are asked for', lambda: server.count('slow1.example.com', 'A'))
+    clock.now += 5
+    looking.join(0.5)
+    assert (looking.ready(), service.source.state) == (False, 'pending')
+    gate.set()
+    looking.join()
+    assert (service.source.state, len(service.members())) == ('ok', 2)
+
+
+def test_a_server_that_is_missed_while_slow_targets_are_waited_for_is_looked_up(server, gate):
+    clock = Clock()
+    service = Service(server.address, clock=clock, refresh=60.0, check_fall=1)
+    server.zone.set_addresses('db1.example.com', ['10.9.0.1'], ttl=60)
+    server.zone.set(NAME, 'SRV', slow_ones(2) + ['10 10 5432 db1.example.com.'], ttl=60)
+    loop = gevent.spawn(service.source.run)
+    try:
+        wait_until('one is known', lambda: len(service.members()) == 1)
+        service.pool.report_failure(service.pool.addresses()[0], 'refused')
+        server.zone.set_addresses('db1.example.com', ['10.9.0.7'], ttl=60)
+        clock.now += 1
+        service.wait_for([('db1.example.com', ['10.9.0.7:5432'])])
+        assert server.count(NAME, 'SRV') == 2
+    finally:
+        loop.kill()
+
+
+def test_those_that_are_overdue_longest_are_looked_up_first():
+    clock, asked = Clock(), []
+
+    def look_up(host):
+        asked.append(host.name)
+        host.asked, host.pause = clock(), 1
+    hosts = Hosts(look_up, lambda: None, lambda endpoint: False, clock, 1, 60)
+    for name in 'bca':
+        hosts.keep([(one, 1) for one in 'abc' if one == name or one in asked])
+        hosts.ask(True)
+        hosts.wait(10)
+        clock.now += 0.1
+    assert asked == ['b', 'c', 'a']
+    hosts.keep([(name, 1) for name in 'abcd'])
+    clock.now += 9
+    hosts.ask(True)
+    hosts.wait(10)
+    assert asked[3:] == ['d', 'b', 'c', 'a']
+
+
 def test_a_target_that_comes_late_does_not_come_back_after_the_end(server, gate):
-    service = Service(server.address)
+    service = Service(server.address, clock=Clock())
     server.zone.set(NAME, 'SRV', slow_ones(1) + ['10 10 5432 db1.example.com.'])
     loop = gevent.spawn(service.source.run)
     service.wait_for([DB1])
     loop.kill()
+    wait_until('nobody is waited for', lambda: not service.source._hosts.busy, timeout=5)
     service.pool.update(service.source.source, [])
     gate.set()
     wait_until('it is answered for', lambda: not server.at_once)
@@ -619,6 +678,15 @@ def test_when_nobody_is_up_no_ttl_of_a_target_counts(server):
     service.move(7, ttl=60)
     assert service.asked_within(1) == (1, 20)
     assert service.knows('10.9.2.7')
+
+
+def test_when_nobody_is_up_the_ttl_of_the_records_does_not_count_either(server):
+    service = Paced(server, ttl=60, check_fall=1)
+    service.add(20, ttl=60, ttl_of_records=60)
+    service.asked_within(1)
+    assert service.asked_within(10) == (0, 0)
+    service.fail()
+    assert service.asked_within(1) == (1, 21)
 
 
 def test_a_target_that_cannot_be_looked_up_is_asked_with_back_off(server):
