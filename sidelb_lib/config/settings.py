@@ -114,6 +114,8 @@ def _with_default_check(settings):
 
 def _value(setting, texts, mistakes):
     """The value of what was written; None, or without the item in a list, where that was a mistake."""
+    if setting.default in WRITTEN_DEFAULTS and [text.strip() for _, text in texts] == [setting.default]:
+        return setting.default_value
     values = []
     for name, text in texts:
         for item in text.split(',') if setting.is_list else [text]:
@@ -121,8 +123,6 @@ def _value(setting, texts, mistakes):
             try:
                 if not item:
                     raise ValueError(_nothing(setting, text))
-                if item == setting.default and item in WRITTEN_DEFAULTS:
-                    return setting.default_value
                 if setting.servers is not None:
                     refuse_other_spellings(item)
                 if setting.is_list and (TWO_ENTRIES.search(item) or ';' in item):
