@@ -63,6 +63,13 @@ def test_a_weight_of_0_counts_as_1_after_what_is_outdated_was_swept_out_too():
     assert collections.Counter(credits.choose(()).name for _ in range(40)) == dict(a=10, b=10, c=20)
 
 
+def test_when_all_are_replaced_by_others_of_different_weights_those_have_their_parts():
+    policy = weighted('ab', (1, 1))
+    chosen(policy, 3)
+    tell(policy, members('cd', (1, 3)))
+    assert collections.Counter(chosen(policy, 8)) == dict(c=2, d=6)
+
+
 def test_a_weight_that_rises_brings_no_burst():
     policy = weighted('abc', (1, 1, 2))
     chosen(policy, 5)
