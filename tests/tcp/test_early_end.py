@@ -427,6 +427,16 @@ def test_a_server_that_left_while_it_was_down_by_this_is_no_last_resort_when_it_
     assert address_of(one, dead) is address and address.up
 
 
+def test_servers_that_have_left_are_forgotten(balancer, hollow, echo):
+    one, sound = balancer(early_close='failure', check_interval=60.0), echo('b')
+    for _ in range(4):
+        dead = hollow('ends')
+        one.use(dead.endpoint, sound.endpoint)
+        taken_down(one, dead)
+    early_ends = one.server.early_ends
+    assert len(early_ends._last) == len(early_ends._times) == 1
+
+
 def test_it_comes_and_goes_with_the_settings(balancer, hollow, echo):
     one, dead = balancer(check_interval=0.1), hollow('ends')
     one.use(dead.endpoint, echo('b').endpoint)
