@@ -5,8 +5,10 @@ import collections
 
 import pytest
 
+from sidelb_lib.config.settings import defaults
 from sidelb_lib.policies.least_connections import LeastConnections
 from sidelb_lib.policies.limits import Limited
+from sidelb_lib.policies.registry import policy_of
 from sidelb_lib.policies.round_robin import RoundRobin
 from sidelb_lib.policies.source import Source
 from .parts import members, release, reweigh, take, tell
@@ -88,3 +90,23 @@ def test_a_weight_that_changes_while_a_server_is_full_counts_when_it_has_room(ki
         release(policy, a)
     assert room == [a]
     assert collections.Counter(take(policy).name for _ in range(40)) == dict(a=30, b=10)
+
+
+def policy_for(**settings):
+    return policy_of(defaults(**settings), 'app', lambda: 0.0, lambda: 0.0, lambda member: None)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(backends='10.0.0.1:1,10.0.0.2:1/max=1'), dict(ring_domains='db.example.com:1/max=1'),
+    dict(servers_file='/etc/servers')])
+def test_limits_are_kept_wherever_one_may_be_written(settings):
+    policy = policy_for(**settings)
+    tell(policy, members('ab', limit=1))
+    assert [take(policy).name, take(policy).name, take(policy)] == ['a', 'b', None]
+
+
+@pytest.mark.parametrize('settings', [{}, dict(backends='10.0.0.1:1/weight=2'), dict(ring_domains='db.example.com:1')])
+def test_where_none_is_written_they_cost_nothing(settings):
+    policy = policy_for(**settings)
+    tell(policy, members('ab'))
+    assert isinstance(policy.choose.__self__, RoundRobin) and isinstance(policy.recount.__self__, RoundRobin)
