@@ -3,6 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import os
 
+import gevent
 import pytest
 
 from sidelb_lib.config import settings
@@ -214,3 +215,22 @@ def test_a_name_is_looked_up_again_when_it_is_asked_to(named):
     named.hosts.write('10.9.1.7 db1\n')
     named.source.refresh_now()
     named.wait_for(('db1', 1, ['10.9.1.7:5432']))
+
+
+def test_the_file_is_looked_at_for_as_long_as_the_source_runs(setting):
+    setting.source._interval = 0.01
+    loop = gevent.spawn(setting.source.run)
+    for last in 1, 2:
+        setting.replace('10.9.0.%d:5432' % last)
+        wait_until('it is not taken', lambda: [address.host for address in setting.pool.addresses()] == ['10.9.0.%d' % last])
+    loop.kill()
+
+
+def test_none_of_several_listeners_may_be_a_server_and_a_file_is_read_again_when_it_is_asked_to(setting):
+    setting.source.listeners = lambda: [('127.0.0.1', 5432), ('127.0.0.1', 5433)]
+    setting.replace('127.0.0.1:5433')
+    assert setting.look() == [] and setting.source.error == '127.0.0.1:5433 is our own listener'
+    setting.source.listeners = lambda: [('127.0.0.1', 5432)]           # as after a reload
+    assert setting.look() == []
+    setting.source.refresh_now()
+    assert setting.look() == ['127.0.0.1:5433']
