@@ -5,6 +5,7 @@ import heapq
 from collections import OrderedDict
 
 REMEMBERED = 1024           # credits of members that have left, the last ones
+MANY = 16                   # servers that have failed one client
 NOISE = 1e-6                # sessions: less than that is no difference
 
 
@@ -89,9 +90,17 @@ class Credits(object):
             self._push(member, member.weight or 1, entry[0])
 
     def choose(self, excluded):
-        """The member whose turn it is and that is not in `excluded`, or None."""
-        gained = self._gained + 1.0 / (self._total or 1)
-        current = self._current
+        """The member whose turn it is and that is not in `excluded`, or None.
+
+        The excluded keep their credit and gain nothing: in an outage, where all are tried in vain, the heavy ones would
+        gather what they then get at once. Where they are MANY nobody gains or pays.
+        """
+        current, total, tried = self._current, self._total, ()
+        if excluded:
+            tried = [member for member in excluded if member in current]
+            total -= sum(member.weight or 1 for member in tried)
+        part = 1.0 / (total or 1)
+        gained = self._gained + part
         chosen, chosen_weight, most = None, None, float('-inf')
         for weight, heap in list(self._heaps.items()):
             entry = heap[0]
@@ -104,8 +113,13 @@ class Credits(object):
                 chosen, chosen_weight, most = entry, weight, credit
         if chosen is None:
             return None
-        self._gained = gained
-        self._pay(chosen, chosen_weight)
+        if len(tried) < MANY:
+            self._gained = gained
+            self._pay(chosen, chosen_weight)
+            for member in tried:
+                weight = member.weight or 1
+                self._outdated += 1
+                self._push(member, weight, current[member][0] + weight * part)
         return chosen[2]
 
     def _pay(self, entry, weight):

@@ -46,10 +46,11 @@ class Turns(object):
             self.credits[member] += sign * min(1, weight * len(self.credits) / (others + weight)) / 2
 
     def chose(self, member, excluded):
-        total = sum(Fraction(one.weight or 1) for one in self.credits)
-        for one in self.credits:
+        able = [one for one in self.credits if one not in excluded]
+        total = sum(Fraction(one.weight or 1) for one in able)
+        for one in able:
             self.credits[one] += Fraction(one.weight or 1) / total
-        most = max(credit for one, credit in self.credits.items() if one not in excluded)
+        most = max(self.credits[one] for one in able)
         assert most - self.credits[member] < 0.00001, (member, self.credits)
         self.credits[member] -= 1
 

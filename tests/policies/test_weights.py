@@ -46,15 +46,28 @@ def test_the_same_choices_as_the_algorithm_step_by_step():
 def test_an_excluded_member_keeps_its_credit():
     policy = weighted('abc', (3, 1, 1))
     a = policy.told_by_test[0]
-    assert 'a' not in chosen(policy, 2, [a])
-    assert chosen(policy, 3) == 'aaa'
+    assert chosen(policy, 1) == 'a' and chosen(policy, 4, [a]) == 'bcbc'
+    assert chosen(policy, 4) == chosen(weighted('abc', (3, 1, 1)), 5)[1:]
 
 
-def test_while_one_of_several_equals_is_excluded_the_others_take_turns_and_it_is_first_afterwards():
+@pytest.mark.parametrize('count', [3, 40])
+def test_after_an_outage_the_heavy_ones_get_no_more_than_their_part(count):
+    policy = weighted(['m%02d' % number for number in range(count)], [5] + (count - 1) * [1])
+    for _ in range(200):                  # clients for whom all have failed
+        tried = []
+        while len(tried) < count:
+            tried.append(policy.choose(tried))
+        assert policy.choose(tried) is None
+    heavy = policy.told_by_test[0]
+    order = [policy.choose(()) for _ in range(3 * (count + 4))]
+    assert abs(order.count(heavy) - 15) <= 3 and all(abs(order.count(other) - 3) <= 2 for other in policy.told_by_test[1:])
+
+
+def test_while_one_of_several_equals_is_excluded_the_others_take_turns_and_all_is_as_before_afterwards():
     policy = weighted('abcd', (2, 1, 1, 1))
     b = policy.told_by_test[1]
     assert collections.Counter(chosen(policy, 8, [b])) == dict(a=4, c=2, d=2)
-    assert policy.choose(()) is b
+    assert chosen(policy, 5) == chosen(weighted('abcd', (2, 1, 1, 1)), 5)
 
 
 def test_a_weight_of_0_counts_as_1_after_what_is_outdated_was_swept_out_too():
