@@ -10,6 +10,7 @@ import tempfile
 from .places import Reservation
 from .processes import Process, ProcessEnded, run
 from .requirements import need_program
+from .waiting import wait_until
 
 ATTEMPTS = 20
 
@@ -40,7 +41,7 @@ class Knot(object):
 
     def __init__(self, zone, records=(), negative_ttl=2):
         self._program = need_program('knotd', 'knot')
-        self._control = need_program('knotc', 'knot')
+        self._control_program = need_program('knotc', 'knot')
         self._zone = zone
         self._records = list(records)
         self._negative_ttl = negative_ttl
@@ -74,9 +75,10 @@ class Knot(object):
         with open(path, 'w') as stream:
             stream.write(CONFIGURATION.format(directory=self._directory, port=port, zone=self._zone))
         self._process = Process([self._program, '-c', path])
-        self._process.wait_for_output(r'server started|loaded, serial', timeout=20)
+        self._process.wait_for_output('loaded, serial', timeout=20)
+        self._process.wait_for_output('control, binding', timeout=20)        # some moments before it is there
+        wait_until('knotc is not answered', lambda: self._control('zone-status').returncode == 0)
         self.address = '127.0.0.1', port
-        self._run('zone-status')
 
     def _free_port(self):
         while True:
@@ -94,7 +96,8 @@ class Knot(object):
     def set_records(self, records):
         self._records = list(records)
         self._write_zone()
-        self._run('-b', 'zone-reload', self._zone)
+        finished = self._control('-b', 'zone-reload', self._zone)
+        assert finished.returncode == 0, finished
 
     def _write_zone(self):
         self._serial += 1
@@ -103,6 +106,5 @@ class Knot(object):
                 self._zone, self._serial, self._negative_ttl))
             stream.write(''.join(record + '\n' for record in self._records))
 
-    def _run(self, *arguments):
-        finished = run([self._control, '-s', os.path.join(self._directory, 'knot.sock')] + list(arguments))
-        assert finished.returncode == 0, finished
+    def _control(self, *arguments):
+        return run([self._control_program, '-s', os.path.join(self._directory, 'knot.sock')] + list(arguments))
