@@ -147,11 +147,11 @@ class SessionTable(object):
     def _connect(self, tried, session):
         """(lease, connected socket). When this host is short of something another session than `session` makes room."""
         try:
-            return self._upstreams.connect(tried)
+            return self._upstreams.connect(tried, session.client[0])
         except HostIsShort as error:
             if not self._make_room(str(error), session):
                 raise
-        return self._upstreams.connect(tried)
+        return self._upstreams.connect(tried, session.client[0])
 
     def _attach(self, session, lease, upstream):
         session.lease = lease

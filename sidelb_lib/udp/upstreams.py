@@ -42,14 +42,14 @@ class Upstreams(object):
         """As `compat.new_socket`; an attribute may stand for it."""
         return new_socket(family, kind)
 
-    def connect(self, tried):
-        """(lease, socket connected to its address) of a server that is not in `tried`, see `Pool.take`. The caller owns
-        both.
+    def connect(self, tried, ip):
+        """(lease, socket connected to its address) of a server that is not in `tried`, see `Pool.take`, for the client with
+        this IP. The caller owns both.
 
         A server that cannot be reached is reported, and the next one is tried. Raises NobodyReachable, HostIsShort.
         """
         for _ in range(MAX_ATTEMPTS):
-            lease = self._pool.take(tried)
+            lease = self._pool.take(tried, ip)
             upstream = None
             try:
                 upstream = self._connect(lease)

@@ -15,6 +15,7 @@ from sidelb_lib.checks import udp as udp_check
 from sidelb_lib.checks.prober import Prober
 from sidelb_lib.compat import monotonic, new_socket
 from sidelb_lib.net.listeners import listen_udp
+from sidelb_lib.policies.source import score
 
 from ..support.waiting import wait_until
 from .parts import OWN_IP, SECONDS, closed_endpoint, exchange
@@ -40,6 +41,16 @@ def test_a_session_counts_as_one_active_session_of_its_member(balancer, echo):
     clients = [one.client() for _ in range(6)]
     assert sorted(exchange(client) for client in clients) == ['A'] * 3 + ['B'] * 3
     assert [member.active for member in one.pool.members] == [3, 3]
+
+
+def test_with_mode_source_the_ip_of_a_client_says_which_server_it_gets(balancer, echo):
+    one = balancer('source')
+    servers = dict((server.endpoint, server.name.decode('ascii')) for server in map(echo, 'ABC'))
+    one.use(*servers)
+    for number in range(1, 6):          # of ten sessions none passes a server over
+        ip = '127.0.1.%d' % number
+        wanted = max(servers, key=lambda endpoint: score(ip, '%s:%d' % endpoint, 1))
+        assert [exchange(one.client(bound=ip)) for _ in range(2)] == 2 * [servers[wanted]]
 
 
 @pytest.mark.parametrize('host', ['127.0.0.1', '::1'])
