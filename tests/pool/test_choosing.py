@@ -3,7 +3,7 @@ from __future__ import absolute_import, division, print_function
 
 import pytest
 
-from sidelb_lib.checks.exchange import Result
+from sidelb_lib.checks.exchange import PASSED, Result
 from sidelb_lib.errors import NobodyReachable
 from sidelb_lib.pool.merging import Group, Options
 
@@ -42,6 +42,18 @@ def test_the_other_address_of_a_server_that_is_down_comes_after_all_that_are_up(
     world.pool.update('test', [both(1, 2), both(3)])
     world.down(world.pool.addresses()[1])
     assert tried_by_one_client(world.pool) == [1, 3, 2]
+
+
+@pytest.mark.parametrize('weightless, dead', [(2, 3), (3, 2)])
+def test_a_server_of_weight_0_that_is_up_comes_before_one_that_is_down(weightless, dead):
+    world = World()
+    servers = dict((last, {}) for last in (1, 2, 3))
+    servers[weightless] = dict(weight=0)
+    addresses = world.use(*sorted(servers.items()))
+    world.down(addresses[dead - 1])
+    assert tried_by_one_client(world.pool) == [1, weightless, dead]
+    world.down(addresses[0])
+    assert world.taken(3) == {weightless: 3}
 
 
 def test_an_address_without_the_role_is_not_tried_beside_one_that_has_it():
@@ -154,3 +166,16 @@ def test_a_server_counts_in_its_tier_while_one_of_its_addresses_is_no_standby():
     world.pool.report_result(world.pool.addresses()[2], REPLICA_WANTED, world.now)
     world.pool.report_result(world.pool.addresses()[2], REPLICA_WANTED, world.now)
     assert parts(world) == [100, 0]
+
+
+def test_a_newcomer_counts_in_its_tier_once_it_has_been_checked():
+    world = World(spill='1.4', check='tcp')
+    servers = [(1, {}), (2, {}), (3, dict(tier=2)), (4, dict(tier=2))]
+    known = world.use(*servers)
+    assert parts(world) == [100, 0]                  # at the start nobody has been checked, and all count
+    for address in known:
+        world.pool.report_result(address, PASSED, world.now)
+    newcomer, = [address for address in world.use((5, {}), *servers) if address not in known]
+    assert parts(world) == [100, 0]
+    world.pool.report_result(newcomer, DOWN, world.now)
+    assert parts(world) == [93, 7]
