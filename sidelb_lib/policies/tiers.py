@@ -40,7 +40,7 @@ class Tiers(object):
         tier.up += 1
         self._shares = None
         if tier.up == 1:
-            if tier.was_lost and self._return:
+            if tier.was_lost and self._return and member.up:          # not one that is tried for want of a better one
                 tier.returned = self._clock()
             self._find_first()
 

@@ -132,6 +132,18 @@ def test_while_nobody_is_up_no_tier_is_told():
     assert world.tier_news()[1:] == [('info', 'new sessions go to tier 1: 1 of 1 servers up')]
 
 
+def test_in_last_resort_the_best_tier_comes_first_and_that_is_no_return():
+    world = World(tier_return='30s')
+    one, two = world.use((1, {}), (2, dict(tier=2)))
+    world.down(one)
+    world.down(two)
+    assert world.taken(5) == {1: 5}
+    world.now += 40
+    world.pool.restore(two)
+    world.pool.restore(one)
+    assert world.pool.tier_parts() == {1: 0.0, 2: 1.0}         # now it is back, and begins with nothing
+
+
 def test_of_an_update_only_what_it_has_led_to_is_told():
     world = World()
     world.use((1, {}), (2, dict(tier=2)), (3, dict(tier=3)))
