@@ -44,6 +44,19 @@ def test_the_other_address_of_a_server_that_is_down_comes_after_all_that_are_up(
     assert tried_by_one_client(world.pool) == [1, 3, 2]
 
 
+def test_what_is_handed_over_as_tried_is_not_taken_but_for_what_lacked_a_port_for_a_moment():
+    world = World()
+    one, two, three = world.use((1, {}), (2, {}), (3, {}))
+    tried = world.pool.tried(one, two)
+    tried.error = 'no local port'
+    assert world.pool.take(tried).address is three
+    tried.add(three)
+    assert set(tried) == set([one, two, three])
+    tried.short = (two,)
+    again = tried.without_short()
+    assert world.pool.take(again).address is two and again.error == 'no local port'
+
+
 @pytest.mark.parametrize('weightless, dead', [(2, 3), (3, 2)])
 def test_a_server_of_weight_0_that_is_up_comes_before_one_that_is_down(weightless, dead):
     world = World()
