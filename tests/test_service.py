@@ -162,6 +162,20 @@ def test_settings_that_do_not_choose_begin_nothing_anew(dns, echo):
         assert service.pool.tier_parts()[1] < 0.5
 
 
+def test_a_name_that_a_reload_takes_out_while_its_servers_are_taken_in_leaves_none_behind(dns, echo):
+    dns.zone.set_addresses(NEAR, ['127.0.0.%d' % number for number in range(1, 101)])
+    in_a_pause = Event()
+    with serving(dns, echo('near'), echo('far')) as service:
+        wait_until('all are known', lambda: len(service.pool.members) == 101)
+        service.pool._pause = lambda: in_a_pause.set() or Event().wait()
+        dns.zone.set_addresses(NEAR, ['127.0.1.%d' % number for number in range(1, 101)])
+        service.refresh()
+        assert in_a_pause.wait(10)
+        service.pool._pause = None
+        service.change(service._given._replace(ring_domains=()))
+        assert [member.tier for member in service.pool.members] == [2]
+
+
 def test_a_limit_that_a_reload_brings_is_kept(dns, echo):
     near, far = echo('near'), echo('far')
     with serving(dns, near, far) as service:

@@ -29,7 +29,8 @@ class Membership(object):
         self._memory = Memory(clock)
         self._drained = {}           # name or endpoint -> the name under which a person has drained it
         self._weights = {}           # name -> (weight that a person wants, the one on paper that it replaces)
-        self._outdated = False       # a source has news that are not taken in yet
+        self._news = 0               # of sources, counted...
+        self._taken_in = 0           # ...and how many of them are in force
         self._updating = False
         self._expected = frozenset()    # tiers of which some source has not answered once
         self._has_changed = False    # has the update under way formed a member?
@@ -97,20 +98,21 @@ class Membership(object):
 
         Addresses that stay keep their identity, health and sessions; those that no source has any more depart. One that
         returns within minutes is as it left. What changes is changed one member after another, with pauses, and what
-        comes meanwhile from another source is taken in by the update that is under way.
+        comes meanwhile from another source is taken in by the update that is under way. If that is ended in a pause, as a
+        reload does to a source that is named no more, the next one takes in all that is left, whatever its own answer.
         """
         groups = [Group(*group) for group in groups]
-        if self._sources.get(source) == groups:
-            return
-        self._sources[source] = groups
-        self._outdated = True
-        if self._updating:
+        if self._sources.get(source) != groups:
+            self._sources[source] = groups
+            self._news += 1
+        if self._updating or self._taken_in == self._news:
             return
         self._updating = True
         try:
-            while self._outdated:
-                self._outdated = False
+            while self._taken_in != self._news:
+                news = self._news
                 self._apply(merge_groups([group for answer in self._sources.values() for group in answer], self._pause))
+                self._taken_in = news
         finally:
             self._updating = False
         self._tell()

@@ -1,6 +1,8 @@
 """What feeds the pool of one service: servers that are given by address, and sources, each in a loop of its own."""
 from __future__ import absolute_import, division, print_function
 
+import gevent
+
 from ..config.table import BY_KEY
 from ..pool.merging import Group, tier_of
 
@@ -71,8 +73,7 @@ class Feed(object):
 
     def _exchange(self, gone, new):
         """End sources and begin others. What a source had said goes with it, unless another of its name goes on."""
-        for source in gone:
-            self._source_loops.pop(source).kill(block=False)
+        gevent.killall([self._source_loops.pop(source) for source in gone])      # and wait: one may be updating the pool
         self.sources = [source for source in self.sources if source not in gone] + new
         for source in new:
             source.on_change = self._looked_up

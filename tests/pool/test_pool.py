@@ -278,3 +278,21 @@ def test_an_answer_of_thousands_of_addresses_is_taken_in_slice_by_slice(log):
                              for number in range(4000)])
     assert sum(slices) + len(events) >= 4000 + 8000             # came, and left
     assert max(slices + [len(events)]) < 200
+
+
+@pytest.mark.parametrize('later', [0, 1])
+def test_what_an_update_that_was_ended_in_a_pause_had_left_undone_is_done_by_the_next_one(log, later):
+    class Ended(BaseException):
+        pass
+
+    def pause():
+        pauses.append(None)
+        if len(pauses) == 5:
+            pool.update('other', [(None, [('10.9.9.9', 5432)])])            # meanwhile
+            raise Ended()
+    pauses, groups = [], [(None, [('10.0.%d.%d' % divmod(number, 250), 5432)]) for number in range(500)]
+    pool = Pool(RoundRobin(lambda: 0.0), log, Clock(100.0), defaults(check='off'), pause)
+    with pytest.raises(Ended):
+        pool.update('ring', groups)
+    pool.update('ring', groups[later:])
+    assert len(pool.members) == 501 - later
