@@ -25,8 +25,8 @@ class SlowStart(object):
         self._reweigh(member, member.full_weight * LEAST)
 
     def inherit(self, member, formers):
-        """`member` takes the place of others, which it may have been cold with."""
-        begun = [self._rising.pop(former) for former in formers if former in self._rising]
+        """`member` has addresses of others, which may be cold, and are still if they keep some."""
+        begun = [self._rising[former] for former in formers if former in self._rising]
         if begun and len(begun) == len(formers):
             self._rising[member] = max(begun)
             member.weight = member.full_weight * part_of(self._clock() - max(begun), self._seconds)

@@ -44,6 +44,15 @@ def test_a_cold_address_of_a_server_that_is_warm_does_not_make_it_cold(world):
     assert joined.weight == 1
 
 
+def test_when_a_cold_server_is_divided_all_parts_are_cold(world):
+    join(world, 2, 3)
+    join(world, 1)
+    assert [member.weight for member in world.pool.members] == [LEAST, LEAST, 1]
+    world.now += 15
+    world.pool.tick()
+    assert [member.weight for member in world.pool.members] == [0.5, 0.5, 1]
+
+
 def test_nothing_is_kept_of_those_that_are_warm_or_have_left(world):
     world.use((1, {}), (2, {}))
     world.pool.tick()
