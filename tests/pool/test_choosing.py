@@ -57,6 +57,13 @@ def test_what_is_handed_over_as_tried_is_not_taken_but_for_what_lacked_a_port_fo
     assert world.pool.take(again).address is two and again.error == 'no local port'
 
 
+def test_the_other_address_of_a_server_one_of_which_was_tried_long_ago_is_taken():
+    world = World()
+    world.pool.update('test', [both(1, 2), both(3)])
+    first, second, other = world.pool.addresses()
+    assert world.pool.take(world.pool.tried(first, other)).address is second
+
+
 @pytest.mark.parametrize('weightless, dead', [(2, 3), (3, 2)])
 def test_a_server_of_weight_0_that_is_up_comes_before_one_that_is_down(weightless, dead):
     world = World()
