@@ -105,3 +105,46 @@ def test_slow_start_begins_when_the_first_of_several_addresses_is_back_and_goes_
     world.pool.tick()
     world.pool.restore(addresses[1 - comes_first])
     assert addresses[0].member.weight == 0.5
+
+
+# --- one session for a server that ends sessions at once ----------------------------------------------------------------
+
+def ending_early(world, address):
+    while address.up:
+        world.pool.report_early_end(address)
+    return address
+
+
+def test_one_that_ends_sessions_early_is_tried_out_by_a_session_that_is_counted():
+    world = World()
+    one, two = world.use((1, dict(max=1)), (2, {}))
+    assert world.pool.try_out(one) is None           # nothing is wrong with it
+    ending_early(world, one)
+    assert one.last_error == 'ends sessions at once'
+    lease = world.pool.try_out(one)
+    assert lease.address is one and (one.active, one.member.active) == (1, 1)
+    assert world.pool.try_out(one) is None           # it takes but one
+    lease.end()
+    assert (one.active, one.member.active) == (0, 0) and world.pool.try_out(one)
+
+
+def test_it_is_not_tried_out_while_a_better_tier_serves_or_it_is_down_for_another_reason_or_has_left():
+    world = World()
+    one, two, three = world.use((1, {}), (2, dict(tier=2)), (3, {}))
+    assert world.pool.try_out(ending_early(world, two)) is None
+    ending_early(world, one)
+    world.pool.report_failure(one, 'refused')
+    world.pool.report_failure(one, 'refused')
+    assert world.pool.try_out(one) is None
+    world.pool.restore(one)
+    assert not one.up and world.pool.try_out(one)
+    world.use((2, dict(tier=2)), (3, {}))
+    assert world.pool.try_out(one) is None
+
+
+def test_sessions_go_round_the_addresses_of_a_server_to_the_one_with_the_fewest():
+    world = World()
+    world.pool.update('test', [Group(None, [('10.0.0.1', 1), ('10.0.0.2', 1)])])
+    assert world.taken(6) == {1: 3, 2: 3}
+    held = world.pool.take()
+    assert world.taken(3) == {3 - int(held.address.host[-1]): 3}
