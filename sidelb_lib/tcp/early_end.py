@@ -113,16 +113,20 @@ class EarlyEnds(object):
 
     def _trial_over(self, address, lease):
         """The session cannot end early any more, or ended without showing anything: its client left, or it never came to
-        be."""
-        if self._trials.get(address) is lease:
-            del self._trials[address]
-            if lease.ended:
-                self._is_due(address)
-            elif any(session.lease is lease and session.relay and session.relay.inbound.moved
-                     for session in self._server.sessions):
-                self._disproved(address)
-            else:
-                self._pool.forgive_early_ends(address)
+        be. While the server has not been reached nothing is shown."""
+        if self._trials.get(address) is not lease:
+            return
+        relays = [session.relay for session in self._server.sessions if session.lease is lease]
+        if relays == [None] and not lease.ended:
+            gevent.spawn_later(EARLY_SECONDS, self._trial_over, address, lease)
+            return
+        del self._trials[address]
+        if lease.ended:
+            self._is_due(address)
+        elif any(relay.inbound.moved for relay in relays):
+            self._disproved(address)
+        else:
+            self._pool.forgive_early_ends(address)
 
     def _forgive(self, address):
         self._forget(address, times=address.member.departing)

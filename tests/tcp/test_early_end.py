@@ -218,6 +218,27 @@ def test_a_client_that_leaves_shows_nothing_and_the_next_one_tries(balancer, hol
     assert not address.up and one.server.early_ends._times == {address: 1}
 
 
+def test_a_trial_that_has_not_reached_the_server_yet_shows_nothing(balancer, hollow, echo, monkeypatch):
+    monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.1)
+    one, looks, gate = balancer(early_close='failure', check_interval=0.05), [], []
+    dead = hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    address = due_for_a_trial(one, dead)
+    connecting_until(monkeypatch, dead, lambda upstream: gate)
+    monkeypatch.setattr(one.pool, 'forgive_early_ends', lambda address: looks.append('forgiven'))
+    spawn_later = gevent.spawn_later
+
+    def noted(seconds, function, *arguments):
+        if function == one.server.early_ends._trial_over:
+            looks.append('looked at')
+        return spawn_later(seconds, function, *arguments)
+    monkeypatch.setattr(early_end.gevent, 'spawn_later', noted)
+    with contextlib.closing(one.connect()):
+        wait_until('it was looked at twice', lambda: len(looks) >= 3)
+        gate.append(True)
+    assert set(looks) == set(['looked at']) and not address.up
+
+
 def test_while_nobody_else_is_up_it_is_up_again_after_a_while_and_a_single_early_end_ends_that(balancer, hollow):
     one = balancer(early_close='failure', check_interval=0.2)
     one.use(hollow('ends').endpoint)
