@@ -576,3 +576,23 @@ def test_one_that_is_back_after_it_was_forgotten_is_cleared_by_a_byte(balancer, 
             client.recv(100)
         wait_until('it has ended', lambda: not one.server.sessions)
     assert address.up
+
+
+@pytest.mark.parametrize('speaks', [True, False])
+def test_a_trial_that_outlives_the_second_brings_the_server_back_and_a_byte_clears_it(
+        balancer, flaky, echo, monkeypatch, speaks):
+    monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.3)
+    one = balancer(early_close='failure', check_interval=0.05)
+    one.use(flaky.endpoint, echo('b').endpoint)
+    flaky.is_hollow = True
+    address = due_for_a_trial(one, flaky)
+    flaky.is_hollow = False
+    with contextlib.closing(one.connect()) as client:
+        wait_until('it is tried', lambda: address.active)
+        if speaks:
+            assert exchange(client) == 'a'
+        with contextlib.closing(one.connect()) as other:
+            assert exchange(other) == 'b'
+            wait_until('it is not back', lambda: address.up)
+            assert address.active == 1 and (address.early is None) == speaks
+    assert one.server.take == one.pool.take
