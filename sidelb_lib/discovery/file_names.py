@@ -32,7 +32,7 @@ class FileNames(object):
         """Look up these from now on. What stays keeps what it knows."""
         for backend in [backend for backend in self._running if backend not in backends]:
             source, greenlet = self._running.pop(backend)
-            greenlet.kill(block=False)
+            greenlet.kill()              # and wait: it may be updating the pool
             if source.source not in [one.source for one in self.sources()]:
                 self._pool.update(source.source, [])
         for backend in backends:

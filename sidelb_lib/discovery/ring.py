@@ -27,7 +27,7 @@ class Ring(Domain):
         try:
             Domain.run(self)
         finally:
-            grouping.kill(block=False)
+            grouping.kill()                  # and wait: it may be updating the pool
 
     def close(self):
         self.grouper.close()

@@ -58,7 +58,7 @@ class FileSource(LookedUp):
                 self.look()
                 self._wake.wait(self._interval)
         finally:
-            grouping.kill(block=False)
+            grouping.kill()                  # and wait: it may be updating the pool
             self._named.close()
 
     def close(self):

@@ -449,6 +449,22 @@ def test_the_ttl_sets_the_pace_of_the_loop(book, pool, log):
         assert book.asked == asked
 
 
+def test_when_a_ring_is_ended_nobody_updates_the_pool_for_it_any_more(book, pool, log):
+    ring, begun, ended = Ring(RING, PORT, pool, ServerNames(None, group='off'), book, log), Event(), []
+
+    def group():
+        begun.set()
+        try:
+            Event().wait()
+        finally:
+            ended.append(True)
+    ring.grouper.run = group
+    greenlet = gevent.spawn(ring.run)
+    assert begun.wait(10)
+    greenlet.kill()
+    assert ended
+
+
 def test_the_names_of_a_chain_of_aliases_are_no_servers_names(setting):
     setting.zone.set(RING, 'CNAME', ['lb.example.com'])
     setting.zone.set_addresses('lb.example.com', ['10.9.0.1', '2001:db8::1'])

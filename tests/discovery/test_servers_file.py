@@ -5,11 +5,12 @@ import os
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from sidelb_lib.config import settings
 from sidelb_lib.config.servers_file import ServersFile, parse_servers_file
 from sidelb_lib.discovery.addresses import AddressBook
-from sidelb_lib.discovery.file_names import NamedInFile
+from sidelb_lib.discovery.file_names import FileNames, NamedInFile
 from sidelb_lib.discovery.server_names import ServerNames
 from sidelb_lib.discovery.servers_file import FileSource
 from sidelb_lib.policies.round_robin import RoundRobin
@@ -186,6 +187,27 @@ def test_a_name_in_a_file_is_one_server_with_all_its_addresses(named):
     assert ('file db2:5432', 'pending', 'ok') in heard
     assert named.log.events('servers_file') == ['%s: 3 servers' % named.path]
     assert len(named.source.snapshot()['addresses']) == 4
+
+
+def test_the_pool_hears_that_a_name_has_left_when_nobody_updates_it_for_that_any_more():
+    class Source(object):
+        source = 'file db1:5432'
+
+        def run(self):
+            begun.set()
+            try:
+                Event().wait()
+            finally:
+                events.append('ended')
+
+        def update(self, source, groups):
+            events.append('updated')
+    events, begun, source = [], Event(), Source()
+    names = FileNames(lambda backend: source, source, None)
+    names.take(['db1'])
+    assert begun.wait(10)
+    names.take([])
+    assert events == ['ended', 'updated']
 
 
 def test_names_come_and_go_with_the_file_and_what_stays_is_kept(named):
