@@ -15,6 +15,7 @@ class Server(object):
     ([Server(12), Server(0)], [6, 0]),
     ([Server(7), Server(6)], [0, 0]),                                  # rounded up
     ([Server(8), Server(6), Server(7)], [1, 0, 0]),
+    ([Server(4), Server(3), Server(1), Server(1)], [1, 0, 0, 0]),      # 9 / 4, up to 3
     ([Server(30), Server(0, weight=2)], [20, 0]),
     ([Server(10, weight=0.1), Server(1)], [9, 0]),                     # 11 / 11, no hair more
     ([Server(10, takes=False), Server(0)], [10, 0]),
