@@ -20,16 +20,17 @@ from .session import MAX_CONNECT_TIMEOUTS, PACE_SECONDS, QUICK_ATTEMPTS
 
 
 def watched_session(kind):
-    """The class of sessions like those of `kind` that do so."""
+    """A subclass of `kind`, Session or one of its subclasses, whose sessions do so."""
     return type('Watched' + kind.__name__, (_Watched, kind), {'__slots__': ()})
 
 
 def watched_relay(kind):
-    """The class of relays like those of `kind` that such sessions need.
+    """A subclass of `kind`, Relay or one of its subclasses, for such sessions, which set what follows.
 
-    `on_early_end`, None or a function, is asked when the server ends, or is reset, before it has said anything and before
-    the client has ended. When it returns True the relay is closed, and the matter that of whoever was asked. `opened` is
-    when it began. Where settings change while a session looks for a server, its relay need not be of this class.
+    `on_early_end`, None or a function, is called when the server ends, or is reset, before it has said anything and before
+    the client has ended. When it returns True it has closed the relay, and `on_end` is not called. `opened` is when the
+    server had been reached. A reload may change the class while a session looks for a server: sessions and relays of
+    either kind get along with those of the other.
     """
     class Inbound(_Inbound, kind.kind_of_inbound):
         __slots__ = ()
@@ -50,13 +51,13 @@ def watched_relay(kind):
 
 
 class _Watching(object):
-    """Marks such a relay."""
+    """What all relays of `watched_relay` have in common, to know them by: each call of it makes another class."""
 
     __slots__ = ()
 
 
 class _Inbound(object):
-    """Goes before a Direction: asks before the end of what the server says is taken for one."""
+    """Mixed into the Direction from the server: its end is that of the relay only if `hands_over` does not say otherwise."""
 
     __slots__ = ()
 
@@ -116,7 +117,7 @@ class _Outbound(Direction):
 
 
 class _Watched(object):
-    """Goes before a Session."""
+    """Mixed into a Session, before it."""
 
     __slots__ = ()
 
