@@ -176,6 +176,23 @@ def test_a_name_that_a_reload_takes_out_while_its_servers_are_taken_in_leaves_no
         assert [member.tier for member in service.pool.members] == [2]
 
 
+@pytest.mark.parametrize('rcode', [None, 'SERVFAIL', 'NXDOMAIN'])
+@pytest.mark.parametrize('ring', [NEAR, '_db._tcp.example.com'])
+def test_a_reload_that_has_a_name_looked_up_in_another_way_takes_no_server_out(dns, echo, ring, rcode):
+    near = echo('near')
+    dns.zone.set('_db._tcp.example.com', 'SRV', ['0 0 %d %s.' % (near.endpoint[1], NEAR)])
+    heard = []
+    with serving(dns, near, None, ring_domains='%s:%d' % (ring, near.endpoint[1])) as service:
+        wait_until('the server is known', lambda: service.pool.members)
+        service.pool.observers.append(lambda event, subject: heard.append(event))
+        if rcode:
+            dns.misbehave(nameserver.rcode(rcode), NEAR)
+            dns.misbehave(nameserver.rcode(rcode), '_db._tcp.example.com')
+        service.change(service._given._replace(refresh=2.0))
+        wait_until('it has been looked up', lambda: all(source.settled for source in service.sources))
+        assert 'removed' not in heard and len(service.pool.members) == 1
+
+
 def test_a_limit_that_a_reload_brings_is_kept(dns, echo):
     near, far = echo('near'), echo('far')
     with serving(dns, near, far) as service:

@@ -57,6 +57,12 @@ class Domain(LookedUp):
     def __repr__(self):
         return '<%s %s %s %r>' % (type(self).__name__, self.source, self.state, self.endpoints())
 
+    def go_on_from(self, former):
+        """Know what `former` knew: answers that fail, are empty or have not come yet must not empty the pool."""
+        self._families = dict(former._families)
+        self._endpoints, self._endpoint_set = former._endpoints, former._endpoint_set
+        self._answered = former._answered
+
     def run(self):
         """Look up for ever. An unexpected exception is logged once, counts as a failure and ends nothing."""
         while True:

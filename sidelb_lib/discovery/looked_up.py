@@ -20,6 +20,9 @@ class LookedUp(object):
         self._error = None
         self._lookups = collections.Counter()     # state -> how many look-ups ended with it
 
+    def go_on_from(self, former):
+        """Take the place of `former`, a source of the same name that a reload ends; before `run`."""
+
     @property
     def settled(self):
         """Whether the first look-up has ended, whatever its outcome."""

@@ -45,6 +45,11 @@ class Srv(Domain):
         self._asks_all = False       # at the next look-up, whatever the TTLs are
         names.follow(self.source, (), [self.name])
 
+    def go_on_from(self, former):
+        Domain.go_on_from(self, former)
+        self._targets, self._missing = former._targets, former._missing
+        self._hosts.go_on_from(former._hosts)
+
     def run(self):
         try:
             Domain.run(self)

@@ -67,6 +67,12 @@ class Hosts(object):
         self._idle.set()
         self.news = 0
 
+    def go_on_from(self, former):
+        """Know what `former`, other Hosts, knew; all are due."""
+        for key, host in former._known.items():
+            self._known[key] = known = Host(host.name, host.port, self._make_pace())
+            known.families, known.endpoints = dict(host.families), host.endpoints
+
     def keep(self, keys):
         """These, (name, port), are the targets."""
         former, self._known = self._known, OrderedDict()

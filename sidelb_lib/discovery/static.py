@@ -21,6 +21,9 @@ class Static(object):
         self._units = [list(unit) for unit in units]
         self.grouper = Grouper(source, pool, names, log, (options or {}).get, OF_ADDRESS)
 
+    def go_on_from(self, former):
+        """Take the place of `former`: of that there is nothing to know."""
+
     def publish(self):
         """Give the addresses to the pool now, grouped as far as names are known. Does not block."""
         self.grouper.publish(self._units)

@@ -72,10 +72,13 @@ class Feed(object):
             source.refresh_now()
 
     def _exchange(self, gone, new):
-        """End sources and begin others. What a source had said goes with it, unless another of its name goes on."""
+        """End sources and begin others. What a source had said goes with it, unless another of its name goes on from it."""
         gevent.killall([self._source_loops.pop(source) for source in gone])      # and wait: one may be updating the pool
+        known = dict((source.source, source) for source in self.sources)
         self.sources = [source for source in self.sources if source not in gone] + new
         for source in new:
+            if source.source in known:
+                source.go_on_from(known[source.source])
             source.on_change = self._looked_up
             self._source_loops[source] = self._loops.start(source.source, source.run)
         for source in gone:
