@@ -193,6 +193,24 @@ def test_a_reload_that_has_a_name_looked_up_in_another_way_takes_no_server_out(d
         assert 'removed' not in heard and len(service.pool.members) == 1
 
 
+def test_a_reload_takes_no_server_out_that_a_file_lists_by_name(dns, echo, tmpdir):
+    near, listed, heard = echo('near'), tmpdir.join('servers'), []
+    listed.write('%s:%d\n' % (NEAR, near.endpoint[1]))
+    with serving(dns, near, None, ring_domains=None, servers_file=str(listed)) as service:
+        wait_until('the server is known', lambda: service.pool.members)
+        service.pool.observers.append(lambda event, subject: heard.append(event))
+        dns.misbehave(nameserver.rcode('SERVFAIL'), NEAR)
+        service.change(service._given._replace(refresh=2.0))
+        wait_until('it has been looked up', lambda: all(source.settled for source in service.sources))
+        assert 'removed' not in heard and len(service.pool.members) == 1
+        listed.write('127.0.0.1:%d\n' % near.endpoint[1])
+        wait_until('it has left the file', lambda: [member.name for member in service.pool.members] == [
+            '127.0.0.1:%d' % near.endpoint[1]])
+        service.change(service._given._replace(refresh=3.0))
+        service.change(service._given._replace(servers_file=None))
+        assert not service.pool.members
+
+
 def test_a_limit_that_a_reload_brings_is_kept(dns, echo):
     near, far = echo('near'), echo('far')
     with serving(dns, near, far) as service:

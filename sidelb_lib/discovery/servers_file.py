@@ -50,6 +50,10 @@ class FileSource(LookedUp):
         self._empty_since = None
         self._wake = Event()
 
+    def go_on_from(self, former):
+        self._units, self._options = former._units, former._options
+        self._named.go_on_from(former._named)
+
     def run(self):
         grouping = gevent.spawn(self.grouper.run)
         try:
