@@ -149,7 +149,7 @@ def test_a_weight_is_in_force_at_once_and_given_back(two):
     assert hand(balancer, 'weight', str(second), '0').stderr == (
         'sidelb: %s is the last server that is up: --force takes its weight away all the same\n' % second)
     assert hand(balancer, 'weight', str(first), 'default').stdout == '%s is up, weight 1, 0 sessions\n' % first
-    assert sorted(balancer.who() for _ in range(4)) == ['A'] * 2 + ['B'] * 2
+    assert [balancer.who() for _ in range(12)].count('A') in (5, 6, 7)         # one of them may be owed a session
     balancer.wait_for_log(r'weight %s by uid \d+, pid \d+, was 0\.5' % re.escape(str(first)))
 
 
