@@ -92,12 +92,15 @@ class Source(object):
 
 
 def client_of(ip):
-    """What of a client's IP stands for the client: the /64 of an IPv6 address, else all of it."""
+    """What of a client's IP stands for the client: the /64 of an IPv6 address, which a link-local one has in common with
+    all of its link, else all of it."""
     if not ip:
         return ''
     try:
         packed = socket.inet_pton(socket.AF_INET6, ip.partition('%')[0])
     except EnvironmentError:
+        return ip
+    if packed[:1] == b'\xfe':
         return ip
     return socket.inet_ntop(socket.AF_INET6, packed[:8] + b'\0' * 8)
 

@@ -6,6 +6,7 @@ server and never notices, see `watched_session`.
 from __future__ import absolute_import, division, print_function
 
 import gevent
+from gevent.pool import Group
 
 from ..hub import never_waits
 
@@ -28,6 +29,14 @@ class EarlyEnds(object):
         self._times = {}              # Address -> how often it went down by this
         self._due = []                # Addresses that the next clients are sent to, one each
         self._trials = {}             # Address -> the Lease of the session that it is tried by
+        self._timers = Group()
+
+    def close(self):
+        """The server takes nobody any more. Idempotent."""
+        self._timers.kill(block=False)
+
+    def _later(self, seconds, function, *arguments):
+        self._timers.add(gevent.spawn_later(seconds, function, *arguments))
 
     @property
     def wanted(self):
@@ -45,7 +54,7 @@ class EarlyEnds(object):
             self._trials.pop(address, None)
             times = self._times.get(address, 0)
             self._times[address] = min(times + 1, MAX_DOUBLINGS)
-            gevent.spawn_later(self._server.settings.check_interval * 2 ** times, self._is_due, address)
+            self._later(self._server.settings.check_interval * 2 ** times, self._is_due, address)
         return True
 
     def _counts(self, session, address, now):
@@ -103,7 +112,7 @@ class EarlyEnds(object):
             if lease is not None:
                 self._due.remove(address)
                 self._trials[address] = lease
-                gevent.spawn_later(EARLY_SECONDS, self._trial_over, address, lease)
+                self._later(EARLY_SECONDS, self._trial_over, address, lease)
                 return lease
             if address.member.departing or not (address.ends_early and self.wanted):
                 self._forgive(address)
@@ -118,7 +127,7 @@ class EarlyEnds(object):
             return
         relays = [session.relay for session in self._server.sessions if session.lease is lease]
         if relays == [None] and not lease.ended:
-            gevent.spawn_later(EARLY_SECONDS, self._trial_over, address, lease)
+            self._later(EARLY_SECONDS, self._trial_over, address, lease)
             return
         del self._trials[address]
         if lease.ended:

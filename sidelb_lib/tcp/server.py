@@ -173,7 +173,10 @@ class TcpServer(Acceptor):
         if self.sessions:
             self._all_ended.clear()
             self._all_ended.wait(max(0, deadline - self.clock()))
-        return self.cut_all(DRAIN)
+        left = self.cut_all(DRAIN)
+        if self.early_ends:
+            self.early_ends.close()
+        return left
 
     def move(self, listener):
         """Accept from another bound listener, which this object owns from now on. Sessions go on."""

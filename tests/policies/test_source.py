@@ -76,6 +76,7 @@ def test_a_client_returns_to_its_server_when_that_has_room():
 
 def test_the_64_of_an_ipv6_address_is_the_client():
     assert client_of('2001:db8:1:2:aaaa::1') == client_of('2001:db8:1:2::9') != client_of('2001:db8:1:3::9')
+    assert client_of('fe80::1%eth0') == 'fe80::1%eth0' and client_of('fe80::2') == 'fe80::2'
     assert client_of('10.1.0.1') == '10.1.0.1' and client_of(None) == ''
 
 

@@ -458,6 +458,17 @@ def test_servers_that_have_left_are_forgotten(balancer, hollow, echo):
     assert len(early_ends._last) == len(early_ends._times) == 1
 
 
+def test_a_server_of_ours_that_ends_leaves_no_timer_behind(balancer, hollow, echo):
+    one = balancer(early_close='failure', check_interval=60.0)
+    dead = hollow('ends')
+    one.use(dead.endpoint, echo('b').endpoint)
+    taken_down(one, dead)
+    timers = list(one.server.early_ends._timers)
+    assert timers
+    one.server.drain(0)
+    wait_until('a timer is left', lambda: all(timer.dead for timer in timers))
+
+
 def test_it_comes_and_goes_with_the_settings(balancer, hollow, echo):
     one, dead = balancer(check_interval=0.1), hollow('ends')
     one.use(dead.endpoint, echo('b').endpoint)
