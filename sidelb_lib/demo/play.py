@@ -106,8 +106,11 @@ class EchoServer(object):
             raise
 
     def stop(self):
-        """From now on connections are refused."""
+        """From now on connections are refused. Who waits in the listener's queue is served: closing it would be a reset for
+        a client whose request is on its way there."""
         for server in self._servers:
+            for accepted in iter(server.do_read, None):
+                server.do_handle(*accepted)
             server.close()
         self._servers = []
 

@@ -7,8 +7,9 @@ import re
 import signal
 
 import pytest
+from gevent import socket
 
-from sidelb_lib.demo.play import SCRIPT, Demo, Screen, ask
+from sidelb_lib.demo.play import SCRIPT, Demo, EchoServer, Screen, ask
 
 from ..support.clients import connect, read_line
 from ..support.processes import Process
@@ -45,6 +46,18 @@ def test_servers_come_and_go_and_no_request_fails(demo):
     demo.reload_with_db3()
     wait_for_replies_of(demo, A, C)
     assert demo.failures == 0, demo.last_failure
+
+
+def test_a_server_that_is_stopped_answers_who_had_connected():
+    server = EchoServer('db9', ['127.0.0.1'], 0)
+    server.start()
+    with contextlib.closing(socket.socket()) as client:
+        client.setblocking(False)
+        client.connect_ex(server._servers[0].address)          # the kernel accepts it, and nobody has run since
+        server.stop()
+        client.settimeout(10)
+        client.sendall(b'hello\n')
+        assert read_line(client) == 'db9 hello'
 
 
 def test_each_server_gets_its_share_whatever_its_number_of_addresses(demo):
