@@ -8,6 +8,7 @@ import collections
 
 from ..errors import DENIALS, REFUSALS
 from .metrics import COUNTER, GAUGE, HISTOGRAM, OF_PROCESS, TABLE
+from .said import name_of_ring
 
 CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 INSTALL = 'pip install prometheus_client'
@@ -170,7 +171,7 @@ def _prepared_ring(ring, members, now):
     for state, count in ring['lookups'].items():
         results[LOOKUP_RESULTS[state]] += count
     return dict(
-        ring, label=ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port']), results=results,
+        ring, label=name_of_ring(ring), results=results,
         last_success=None if ring['age'] is None else round(now - ring['age'], 3),
         members=sum(1 for member in members if member['state'] != 'departing' and
                     any(address['address'] in addresses for address in member['addresses'])))

@@ -84,6 +84,11 @@ def _worse_tiers(tiers):
     return ['tier %d takes %.0f %% of new sessions' % (tiers[0]['tier'], 100 * tiers[0]['part'])]
 
 
+def name_of_ring(ring):
+    """As it was written, with the port if there was one."""
+    return ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
+
+
 def place_of(ring):
     """Where its servers are looked up: DNS, or the file of `servers_file`; names that it lists are of DNS as well."""
     return 'file' if ring.get('kind') == 'file' and ring['port'] is None else 'DNS'

@@ -2,7 +2,7 @@
 from __future__ import absolute_import, division, print_function, unicode_literals
 
 from .look import rate, span
-from .said import RANKS, WORST_FIRST, place_of, plural, state_of
+from .said import RANKS, WORST_FIRST, name_of_ring, place_of, plural, state_of
 from .table import entries, table
 
 TALL = 40                        # lines: more changes and whole heads
@@ -155,7 +155,7 @@ def rings(service, look, only_wrong=False):
             'no answer yet' if ring['age'] is None else 'answered %s ago' % span(ring['age']),
             '' if ring['ttl'] is None else ', TTL %s' % span(ring['ttl']))
         word = '%s %s' % (place_of(ring), ring['state'])
-        name = ring['name'] if ring['port'] is None else '%s:%d' % (ring['name'], ring['port'])
+        name = name_of_ring(ring)
         if not look.whole:
             name = look.cut(name, max(12, look.width - len(text) - len(word) - 2))
             text = look.cut_end(text, look.width - len(word) - 2 - len(name))

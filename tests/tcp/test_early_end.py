@@ -19,6 +19,7 @@ from sidelb_lib.tcp.timed_relay import TimedRelay
 from sidelb_lib.tcp.watched_session import watched_relay
 
 from ..support.clients import reset, tcp_pair
+from ..support.making import making
 from ..support.waiting import wait_until
 from .parts import NamedEcho, end_of, exchange
 
@@ -44,16 +45,12 @@ class Hollow(object):
         sock.close()
 
 
-@pytest.fixture
-def hollow():
-    servers = []
+def address_of(one, server):
+    address, = [each for each in one.pool.addresses() if each.port == server.endpoint[1]]
+    return address
 
-    def make(*arguments):
-        servers.append(Hollow(*arguments))
-        return servers[-1]
-    yield make
-    for server in servers:
-        server.server.close()
+
+hollow = making(Hollow, lambda hollow: hollow.server.close())
 
 
 @pytest.mark.parametrize('how', ['ends', 'resets'])
@@ -67,7 +64,7 @@ def test_a_client_that_has_sent_nothing_is_given_another_server_unseen(balancer,
                 session.address and session.address.port != dead.endpoint[1] for session in one.server.sessions))
             assert exchange(client) == 'b'
         wait_until('it has ended', lambda: not one.server.sessions)
-    address = [each for each in one.pool.addresses() if each.port == dead.endpoint[1]][0]
+    address = address_of(one, dead)
     assert dead.accepted == 2 and not address.up and address.last_error == 'ends sessions at once'
     assert sum(member.active for member in one.pool.members) == 0
 
@@ -150,7 +147,7 @@ def test_when_all_end_at_once_the_client_is_reset(balancer, hollow):
 
 def taken_down(one, dead):
     """The address of the Hollow `dead`, after as many sessions as take it down."""
-    address, = [each for each in one.pool.addresses() if each.port == dead.endpoint[1]]
+    address = address_of(one, dead)
     while address.up:
         with contextlib.closing(one.connect()):
             wait_until('another server has the client', lambda: any(
@@ -332,11 +329,7 @@ class Cancelled(NamedEcho):
         return NamedEcho._echo(self, sock, peer)
 
 
-@pytest.fixture
-def cancelled():
-    server = Cancelled('a')
-    yield server
-    server.stop()
+cancelled = making(Cancelled, Cancelled.stop)
 
 
 def cancel(one):
@@ -349,7 +342,7 @@ def cancel(one):
 def test_questions_that_a_living_server_does_not_answer_take_it_down_only_when_nothing_comes_from_it(
         balancer, cancelled, monkeypatch):
     one = balancer(early_close='failure', check_interval=60.0)
-    one.use(cancelled.endpoint)
+    one.use(cancelled('a').endpoint)
     address, = one.pool.addresses()
     with contextlib.closing(one.connect()) as client:
         exchange(client)
@@ -382,16 +375,7 @@ class Flaky(NamedEcho):
         return NamedEcho._echo(self, sock, peer)
 
 
-@pytest.fixture
-def flaky():
-    server = Flaky('a')
-    yield server
-    server.stop()
-
-
-def address_of(one, server):
-    address, = [each for each in one.pool.addresses() if each.port == server.endpoint[1]]
-    return address
+flaky = making(Flaky, Flaky.stop)
 
 
 def ask_elsewhere(one, server):
@@ -405,15 +389,15 @@ def ask_elsewhere(one, server):
 
 
 def test_sessions_that_live_on_show_that_their_server_is_sound(balancer, flaky, echo):
-    one = balancer(early_close='failure')
-    one.use(flaky.endpoint, echo('b').endpoint)
-    address, kept = address_of(one, flaky), []
+    one, dying = balancer(early_close='failure'), flaky('a')
+    one.use(dying.endpoint, echo('b').endpoint)
+    address, kept = address_of(one, dying), []
     for times in range(1, 4):
-        flaky.is_hollow = True
-        while flaky.ended < times:
-            ask_elsewhere(one, flaky)
+        dying.is_hollow = True
+        while dying.ended < times:
+            ask_elsewhere(one, dying)
         assert address.up and address.early.streak == 1
-        flaky.is_hollow = False
+        dying.is_hollow = False
         answers = []
         while 'a' not in answers:
             kept.append(one.connect())
@@ -423,14 +407,14 @@ def test_sessions_that_live_on_show_that_their_server_is_sound(balancer, flaky, 
 
 
 def test_the_end_of_a_session_that_is_older_than_the_trouble_shows_nothing(balancer, flaky, echo):
-    one = balancer(early_close='failure', check_interval=60.0)
-    one.use(flaky.endpoint, echo('b').endpoint)
+    one, dying = balancer(early_close='failure', check_interval=60.0), flaky('a')
+    one.use(dying.endpoint, echo('b').endpoint)
     clients = [one.connect() for _ in range(2)]
     old, = [client for client in clients if exchange(client) == 'a']
-    flaky.is_hollow = True
-    address = address_of(one, flaky)
+    dying.is_hollow = True
+    address = address_of(one, dying)
     while address.up:
-        ask_elsewhere(one, flaky)
+        ask_elsewhere(one, dying)
     old.close()
     wait_until('it has ended', lambda: not address.active)
     assert not address.up
@@ -593,11 +577,11 @@ def test_one_that_is_back_after_it_was_forgotten_is_cleared_by_a_byte(balancer, 
 def test_a_trial_that_outlives_the_second_brings_the_server_back_and_a_byte_clears_it(
         balancer, flaky, echo, monkeypatch, speaks):
     monkeypatch.setattr(early_end, 'EARLY_SECONDS', 0.3)
-    one = balancer(early_close='failure', check_interval=0.05)
-    one.use(flaky.endpoint, echo('b').endpoint)
-    flaky.is_hollow = True
-    address = due_for_a_trial(one, flaky)
-    flaky.is_hollow = False
+    one, dying = balancer(early_close='failure', check_interval=0.05), flaky('a')
+    one.use(dying.endpoint, echo('b').endpoint)
+    dying.is_hollow = True
+    address = due_for_a_trial(one, dying)
+    dying.is_hollow = False
     with contextlib.closing(one.connect()) as client:
         wait_until('it is tried', lambda: address.active)
         if speaks:

@@ -7,6 +7,7 @@ import gevent
 import pytest
 from gevent import monkey
 
+from ..support.making import making
 from ..support.waiting import wait_until
 from .parts import NamedEcho, exchange
 
@@ -24,11 +25,7 @@ class Choosy(NamedEcho):
             NamedEcho._reply(self, data, peer)
 
 
-@pytest.fixture
-def choosy():
-    server = Choosy('A')
-    yield server
-    server.stop()
+choosy = making(Choosy, Choosy.stop)
 
 
 def keys(one):
@@ -37,7 +34,7 @@ def keys(one):
 
 def test_a_flood_of_new_sources_leaves_sessions_that_had_a_reply_alone(balancer, choosy):
     one = balancer(max_sessions=64)
-    one.use(choosy.endpoint)
+    one.use(choosy('A').endpoint)
     answered = [one.client() for _ in range(32)]
     for client in answered:
         exchange(client)
@@ -53,7 +50,7 @@ def test_a_flood_of_new_sources_leaves_sessions_that_had_a_reply_alone(balancer,
 def test_in_a_full_table_of_answered_sessions_newcomers_are_not_each_others_victims(balancer, choosy):
     """A new client has no reply yet: it must keep its place long enough to get one."""
     one = balancer(max_sessions=64)
-    one.use(choosy.endpoint)
+    one.use(choosy('A').endpoint)
     answered = [one.client() for _ in range(64)]      # kept open: a newcomer must not get the port of one
     for client in answered:
         exchange(client)
@@ -66,7 +63,7 @@ def test_in_a_full_table_of_answered_sessions_newcomers_are_not_each_others_vict
 
 def test_where_nobody_ever_gets_a_reply_the_one_idle_longest_makes_room(balancer, choosy):
     one = balancer(max_sessions=8)
-    one.use(choosy.endpoint)
+    one.use(choosy('A').endpoint)
     clients = [one.client() for _ in range(12)]
     for count, client in enumerate(clients, 1):
         client.send(b'to a one-way service')
